@@ -41,7 +41,9 @@ COVERED_BY: dict[str, str] = {
         "daemon/health/stuck_workers.py daemon/status/alert_endings.py daemon/status/alert_inputs.py "
         "daemon/status/alert_views.py daemon/status/snapshot.py daemon/status/unchosen_versions.py"
     ),
-    "daemon/controllers/test_forms.py": "daemon/controllers/form_watch.py daemon/models/compiler_process.py",
+    "daemon/controllers/test_forms.py": (
+        "daemon/controllers/child_work.py daemon/controllers/form_watch.py daemon/models/compiler_process.py"
+    ),
     "daemon/controllers/test_maintenance.py": "daemon/upkeep/logs/compress_thread.py",
     "daemon/controllers/test_validation.py": (
         "daemon/controllers/copy_watch.py daemon/controllers/verdict_memory.py daemon/models/catalog.py"
@@ -94,6 +96,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/upkeep/test_service.py": "daemon/upkeep/disk/precheck.py",
     "daemon/upkeep/test_shared_logs.py": "daemon/upkeep/from_config.py",
     "daemon/workers/test_channel_doors.py": "daemon/system/unix_socket.py",
+    "daemon/workers/test_rollout_executor.py": "daemon/workers/load_readings.py",
     "daemon/workers/test_settings_diff.py": "daemon/workers/settings_of_config.py",
     "fuzz/test_framing.py": "daemon/panel/connection_limits.py",
     "fuzz/test_operators.py": "daemon/config/validators.py",
@@ -104,7 +107,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/status/views.py"
     ),
     "system/test_alerts.py": "daemon/controllers/outside.py",
-    "system/test_containment.py": "daemon/controllers/parts.py",
+    "system/test_containment.py": "daemon/controllers/assembly.py daemon/controllers/parts.py",
     "system/test_daemon_dies.py": "daemon/supervisor.py",
     "system/test_frozen_logs.py": "daemon/system/logs.py",
     "system/test_hung_disks.py": "daemon/system/safe_read.py",

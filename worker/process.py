@@ -85,38 +85,52 @@ class Process:
         self._leaving = asyncio.Event()
         self._at_once = False
         self._counters = Counters(resident=Resident(self._mappings))
-        self._engine = Engine(
-            load,
-            gentle=settings.threads == 1,
-            swapped=self._counters.swapped,
-            quiet=lambda: self._counters.inflight == 0,
-        )
+        self._engine = self._new_engine(load)
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="slots")
-        self._work = Work(
-            **_work_limits(settings),
-            slots=_slots(settings.slots, logs, self._aside),
-            decoders=settings.slots,
-            report=logs.events.warning,
-            ran=self._ran,
-            noticed=self._stuck,
-            slowed=self._slowed,
-        )
+        self._work = self._new_work()
         self._gate = TokenCheck(settings.token_file, logs.events, self._counters.changed.set)
         self._uploads = Uploads(
             **_upload_limits(settings),
             monotonic=asyncio.get_running_loop().time,
             requests=lambda: self._counters.inflight,
         )
+        self._answers = Answers(_unread_bytes(settings), lambda: self._front.connections)
+        self._service = self._new_service()
+        self._jobs = self._job_runner() if settings.jobs_dir and settings.kind in SPEECH_KINDS else None
+        self._front = self._new_front(listener)
+        self._control = self._new_link()
+
+    def _new_engine(self, load: Load) -> Engine:
+        return Engine(
+            load,
+            gentle=self._settings.threads == 1,
+            swapped=self._counters.swapped,
+            quiet=lambda: self._counters.inflight == 0,
+        )
+
+    def _new_work(self) -> Work:
+        return Work(
+            **_work_limits(self._settings),
+            slots=_slots(self._settings.slots, self._logs, self._aside),
+            decoders=self._settings.slots,
+            report=self._logs.events.warning,
+            ran=self._ran,
+            noticed=self._stuck,
+            slowed=self._slowed,
+        )
+
+    def _new_service(self) -> Service:
+        """What the routes work with, and the reasons for which requests are refused."""
+        settings = self._settings
         refusing = Refusing(self._gate.problem, lambda: self._front.refusing(), self._work.jammed)
         self._counters.refusing = refusing.because
         self._counters.stuck = lambda: self._work.stuck
-        self._answers = Answers(_unread_bytes(settings), lambda: self._front.connections)
-        self._service = Service(
+        return Service(
             settings=settings,
             engine=self._engine,
             work=self._work,
             counters=self._counters,
-            logs=logs,
+            logs=self._logs,
             gate=self._gate,
             draining=lambda: self._front.draining,
             uploads=self._uploads,
@@ -124,30 +138,33 @@ class Process:
             refusing=refusing,
             jobs=JobAccess(settings.jobs_dir, self._wake_jobs) if settings.jobs_dir else None,
         )
-        self._jobs = self._job_runner() if settings.jobs_dir and settings.kind in SPEECH_KINDS else None
-        self._front = Front(
+
+    def _new_front(self, listener: socket.socket) -> Front:
+        return Front(
             build_app(self._service),
             listener,
-            log=logs.events,
+            log=self._logs.events,
             busy=lambda: self._work.load,
             able=lambda: self._engine.current is not None,
-            refused=logs.refused,
+            refused=self._logs.refused,
             make_room=lambda: self._answers.make_room() or self._uploads.end_slowest(),
             limits=Connections(connections=_connections()),
         )
-        self._control = DaemonLink(
-            settings.worker_socket,
-            name=settings.name,
+
+    def _new_link(self) -> DaemonLink:
+        return DaemonLink(
+            self._settings.worker_socket,
+            name=self._settings.name,
             engine=self._engine,
             counters=self._counters,
-            log=logs.events,
+            log=self._logs.events,
             listener=lambda: self._front.listener,
             terms=lambda: self._settings.terms(),
             apply=self._apply,
-            reopen=logs.reopen,
+            reopen=self._logs.reopen,
             drain=self._leaving.set,
             stop=self._stop,
-            confinement=confinement,
+            confinement=self._confinement,
         )
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
-"""A server's connections, of which there are at most so many: one that asks for nothing makes room for a new one.
+"""Limits the number of a server's connections: one without a request is closed for a new one.
 
-Else one goes whose request did not come whole; of several the one that was opened first. Where all are being answered
-nobody is cut off: the newcomer hears of it from uvicorn (503), or from whoever overrides `make_room`.
+If there is none, the oldest one whose request is incomplete is closed. If all are being answered, none is closed: the
+new one is refused by uvicorn (503), or by a subclass that overrides `make_room`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Bounded(Framed):
         super().connection_lost(exc)
 
     def make_room(self) -> None:
-        """Closes one of the others, if one asks for nothing, or not for anything whole."""
+        """Closes another connection, if one has no request or an incomplete one."""
         others = [other for other in self.room if other is not self]
         spare = [other for other in others if not other.busy()] or [other for other in others if other.comes()]
         if spare:

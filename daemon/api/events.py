@@ -1,6 +1,6 @@
-"""Server-sent events: everybody who listens hears what happens, and nobody who listens slowly costs anything.
+"""Server-sent events: every reader gets each event, and a slow reader delays nothing.
 
-Each listener has a bounded queue; when it is full the oldest goes and the listener is told that it missed some.
+Each reader has a queue of limited size. When it is full the oldest event is dropped, and the reader is informed of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PING_SECONDS = 15.0
 
 
 class Hub:
-    """The place where events are told."""
+    """Sends events to all readers."""
 
     def __init__(self) -> None:
         self._listeners: set[asyncio.Queue[bytes | None]] = set()
@@ -33,7 +33,7 @@ class Hub:
         """The newest event of each kind."""
 
     def tell(self, event: str, data: object) -> None:
-        """Every listener hears of it; never blocks."""
+        """Sends an event to every reader; never blocks."""
         self.told[event] += 1
         self.last[event] = data
         if not self._listeners:
@@ -47,7 +47,7 @@ class Hub:
             queue.put_nowait(line)
 
     def close(self) -> None:
-        """Ends every stream, so that a reader can't hold up the daemon's end."""
+        """Ends every stream, so that no reader delays the daemon's end."""
         self._closed = True
         for queue in self._listeners:
             while not queue.empty():
@@ -55,7 +55,7 @@ class Hub:
             queue.put_nowait(None)
 
     async def _stream(self, queue: asyncio.Queue[bytes | None], still: Still, chinese: bool) -> AsyncIterator[bytes]:
-        """What one listener receives, until it leaves, may not have it any more, or the hub closes."""
+        """The events for one reader, until it leaves, may no longer read, or the hub closes."""
         yield b": hello\n\n"
         while not self._closed and await still():
             try:
@@ -69,7 +69,7 @@ class Hub:
             yield await translated_event(line) if chinese else line
 
     async def respond(self, request: Request) -> Response:
-        """GET /v1/events. The listener is counted before it is answered, so that the limit holds for a burst."""
+        """GET /v1/events. The reader is counted before the answer begins, so that the limit holds for many at once."""
         if len(self._listeners) >= MAX_LISTENERS:
             return Response(status_code=503, headers={"Retry-After": "5"})
         still: Still = request.scope.get(STILL, always)

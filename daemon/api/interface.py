@@ -1,7 +1,7 @@
-"""What the admin API asks of the daemon: the one list of queries and commands, each with its answer.
+"""The interface between the admin API and the daemon: all queries and commands, each with its answer.
 
-A command that is refused raises errors.Refused; an unknown name raises errors.NotKnown. `wait` answers when the command
-is decided, otherwise as soon as it is accepted.
+A refused command raises errors.Refused; an unknown name raises errors.NotKnown. With `wait` the answer comes when the
+command is decided, otherwise when it is accepted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..models.upload_rules import UploadFile
 
 
 class AdminInterface(Protocol):
-    """Questions change nothing and answer from memory."""
+    """Queries change nothing and are answered from memory."""
 
     def status(self) -> StatusAnswer: ...
     def versions(self) -> VersionsAnswer: ...

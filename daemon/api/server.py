@@ -1,6 +1,8 @@
-"""Serves the admin API on a Unix socket, to peers that the kernel says are allowed; idle connections keep nobody out.
+"""Serves the admin API on a Unix socket, to peers that the kernel shows to be allowed. Idle connections keep no one
+out.
 
-An embedded uvicorn that leaves signals alone, wakes up only for work, and hangs up on a stranger before reading a byte.
+It embeds a uvicorn that handles no signals, wakes up only for work, and closes the connection of any other peer before
+it reads a byte.
 """
 
 from __future__ import annotations
@@ -166,7 +168,7 @@ class AdminServer:
         return True
 
     async def answers(self, seconds: float) -> bool:
-        """Whether the API says over its socket that it is alive, asked from the outside."""
+        """Whether the API answers over its socket, as a client sees it."""
         try:
             async with asyncio.timeout(seconds):
                 reader, writer = await asyncio.open_unix_connection(str(self._path))

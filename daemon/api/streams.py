@@ -1,7 +1,8 @@
-"""An answer that goes on: a place in a bounded room that is taken before the answer begins and given back after it.
+"""An answer of unlimited length: its place is counted before the answer begins, and freed after its
+end.
 
-Whoever counts places when the first byte is sent lets any burst in. Invariant: the place is given back exactly once,
-also when the client left before the first byte.
+Counting at the first byte would let many in at once. Invariant: the place is freed exactly once, also when the client
+left before the first byte.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Which files are meant by the names that `modelward transcribe` is given: files, directories of audio, standard input.
+"""Finds the files for `modelward transcribe` from its arguments: files, directories of audio, standard
+input.
 
-Looks at names and kinds alone, opens nothing. A directory is walked through, in the order of names; no link to another
-directory is followed. Invariant: at most MOST_FILES are found, and no two write to the same place.
+It reads names and kinds, and opens nothing. A directory is walked in the order of names; links to other directories are
+not followed. Invariant: at most MOST_FILES are found, and no two write to the same place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Talks to the daemon over its Unix socket: HTTP by the standard library alone, so that a command starts at once.
+"""Sends requests to the daemon over its Unix socket: HTTP by the standard library alone, so that a command starts at
+once.
 
-Every wait and every answer has a limit. What goes wrong on the way is Unreachable, what the daemon says no to is
-Refused; both carry the sentence for the operator.
+Every wait and every answer has a limit. Unreachable means that the request failed on the way, Refused that the daemon
+refused it; both have the sentence for the operator.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ MAX_DIGITS: Final = 100
 
 
 class ApiAnswer(NamedTuple):
-    """What the daemon said: the JSON as it came, and what it means."""
+    """The daemon's answer: the JSON as it came, and its content."""
 
     status: int
     text: str
     data: dict[str, Any]
 
     def read(self, kind: type[T]) -> T:
-        """As a structure of `daemon.answers`; fields that only a newer daemon knows are passed over. Raises Refused."""
+        """The answer as a structure of `daemon.answers`; fields that only a newer daemon has are ignored. Raises
+        Refused.
+        """
         from msgspec import MsgspecError  # here: a command that reaches no daemon needs none of it
         from msgspec.json import decode
 
@@ -48,7 +51,7 @@ class ApiAnswer(NamedTuple):
 
 
 class RefusedAnswer(Refused):
-    """The daemon said no; `answer` is all it said."""
+    """The daemon refused the request; `answer` is its whole answer."""
 
     def __init__(self, answer: ApiAnswer) -> None:
         self.answer = answer

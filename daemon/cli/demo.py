@@ -1,7 +1,8 @@
-"""`modelward demo`: a small real model, the daemon and two workers in a scratch directory, and what to try next.
+"""`modelward demo`: a small real model, the daemon and two workers in a scratch directory, and
+commands to try.
 
-Everything it makes lies in that directory. Without --dir it is a fresh one and goes away at a good end; after a bad one
-it stays, for its logs. A daemon that dies is started again and takes its workers back. At the end no process is left.
+All its files are in that directory. Without --dir it is a new one, removed after success and kept after a failure, for
+its logs. A daemon that dies is started again and takes its workers back. At the end no process is left.
 """
 
 from __future__ import annotations

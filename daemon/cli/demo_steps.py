@@ -1,6 +1,6 @@
-"""The words of `modelward demo`: its configuration, and the lines to paste next, with real paths.
+"""The text of `modelward demo`: its configuration, and the commands to paste, with real paths.
 
-Pure. The lines are meant for a shell as they stand; every path in them is quoted where it needs to be.
+Pure. The commands are for a shell as they are; every path in them is quoted where necessary.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""`modelward install`: puts units, user, directories and a first configuration in place from the installed package.
+"""`modelward install`: installs units, user, directories and a first configuration from the installed
+package.
 
-May be run again at any time: what is there already is left, a configuration is never written over. The units are ours
-and are written anew; what an operator changes belongs in drop-ins (`systemctl edit`).
+It may run again at any time. What exists stays, and a configuration is never overwritten. The units are ours and are
+written again; an operator's changes belong in drop-ins (`systemctl edit`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _on_this_machine(now: bool) -> list[InstallStep]:
 
 
 def _panel() -> InstallStep:
-    """How to get into the panel: a link that is good once. A panel that is off is no mistake."""
+    """How to open the panel: a link that works once. A panel that is off is no mistake."""
     try:
         return InstallStep("panel", "\n".join(lines(Client().post("/v1/panel/link"))))
     except ModelwardError as e:

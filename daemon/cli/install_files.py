@@ -1,6 +1,7 @@
-"""What an installation consists of, where each file goes, and whether this copy of the package can be run as a service.
+"""The files of an installation, their places, and whether this copy of the package can run as a
+service.
 
-Files are written whole or not at all. Nothing here starts or stops anything but what `do` is asked for.
+Files are written completely or not at all. It starts and stops nothing except by `do`.
 """
 
 from __future__ import annotations

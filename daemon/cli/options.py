@@ -1,4 +1,4 @@
-"""The options that many verbs share, and the one way to print an answer as it came."""
+"""The options that many verbs share, and the one function that prints an answer unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`modelward panel`: a link that logs one browser in to the panel, once, and where the token for programs is."""
+"""`modelward panel`: prints a link that logs one browser in to the panel, once, and where the token for programs is."""
 
 from __future__ import annotations
 

@@ -70,11 +70,11 @@ async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
     supervisor = build()
     record_thread_failures(supervisor.background)
     supervisor.reopen_own_logs = logs.reopen
-    supervisor.maintenance.follow_own_logs = partial(followed, logs)
-    supervisor.config_reload.set_own_level = logs.set_level
-    supervisor.alert_manager.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
-    forwarding = supervisor.maintenance.forwarding
-    supervisor.alert_manager.exposed.append(
+    supervisor.upkeep.maintenance.follow_own_logs = partial(followed, logs)
+    supervisor.commands.config_reload.set_own_level = logs.set_level
+    supervisor.alerts.alert_manager.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
+    forwarding = supervisor.upkeep.maintenance.forwarding
+    supervisor.alerts.alert_manager.exposed.append(
         lambda out: out.add("modelward_log_lines_not_forwarded_total", forwarding.dropped)
     )
     handle_signals(supervisor)
@@ -116,7 +116,7 @@ def handle_signals(supervisor: Supervisor) -> None:
         loop.add_signal_handler(number, supervisor.stop)
     loop.add_signal_handler(signal.SIGQUIT, partial(supervisor.stop, leave_workers=True))
     for number, act in (
-        (signal.SIGHUP, supervisor.config_reload.hang_up),
+        (signal.SIGHUP, supervisor.commands.config_reload.hang_up),
         (signal.SIGUSR1, supervisor.reopen_logs),
         (signal.SIGUSR2, partial(supervisor.restart_workers, "SIGUSR2")),
     ):

@@ -1,6 +1,7 @@
-"""One line of progress: rewritten in place on a terminal, a line a change elsewhere. Always on standard error.
+"""One line of progress on standard error: rewritten in place on a terminal, elsewhere a line for each
+change.
 
-It watches `GET /v1/status` while another request waits for the decision; what it fails to learn it leaves out.
+It reads `GET /v1/status` while another request waits for the decision, and leaves out what it cannot read.
 """
 
 from __future__ import annotations

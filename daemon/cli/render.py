@@ -1,7 +1,7 @@
-"""What people see: tables, sizes, ages and a little colour.
+"""Text for terminals: tables, sizes, ages and colour.
 
-Pure but for asking a stream whether it is a terminal. Texts that come from elsewhere never reach a terminal with
-control characters in them.
+Pure, except that it checks whether a stream is a terminal. Text from elsewhere never reaches a terminal with control
+characters in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every verb that wants something changed has in common: ask, show progress, say how it ended."""
+"""What all verbs that change something share: they send a request, show progress, and print the result."""
 
 from __future__ import annotations
 

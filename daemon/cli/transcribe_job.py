@@ -1,8 +1,8 @@
-"""`modelward transcribe --job`: a long recording as a job, asked for until it ended; no connection is held open.
+"""`modelward transcribe --job`: sends a long recording as a job and polls until it ended; no
+connection stays open.
 
-The service may be away for a while, be restarted or be killed: the job goes on. A job whose command is interrupted is
-removed there; one that another command takes up (`--resume`) stays. Must not write the text: that is the caller's,
-which then has the job removed.
+The service may be away, be restarted or be killed: the job continues. An interrupted command removes its job; one that
+another command resumes (`--resume`) stays. It must not write the text: the caller does, and then has the job removed.
 """
 
 from __future__ import annotations

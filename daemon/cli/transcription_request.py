@@ -1,7 +1,7 @@
-"""One file sent to the service, and what it answered.
+"""Sends one file to the service, and reads its answer.
 
-A file is streamed, never held whole; one of unknown length goes out in chunks. An answer that comes before the upload
-is done (too big, not allowed) is read all the same. Must not print. Invariant: as many bytes go out as were announced.
+A file is streamed and never held whole; one of unknown length is sent in chunks. An answer that comes before the end of
+the upload (too big, not allowed) is read. It must not print. Invariant: as many bytes are sent as were announced.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHUNK: Final = 256 << 10
 
 
 class SpeechService(NamedTuple):
-    """Where the service is and how it is asked."""
+    """The address of the service, the token, and the time limit of a request."""
 
     tls: bool
     host: str

@@ -1,6 +1,7 @@
-"""`modelward uninstall`: stops the service and takes its units away; leaves models, state, logs and configuration.
+"""`modelward uninstall`: stops the service and removes its units; models, state, logs and
+configuration stay.
 
-May be run again: what is gone already is passed over.
+It may run again: what is gone already is skipped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""How far one file is, as a line on a terminal that is written again and again; nothing where there is no terminal.
+"""The progress of one file, as a line on a terminal that is rewritten; nothing where there is no
+terminal.
 
-Shows; decides nothing. What it says is the share that was sent, then for how long the service has been recognising.
-Invariant: when it is over, the line is gone.
+It decides nothing. It shows the share that was sent, then for how long the service has been recognising. Invariant: at
+the end the line is removed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""`modelward validate PATH`: judges a directory as the daemon would, with no daemon; one line a gate.
+"""`modelward validate PATH`: validates a directory as the daemon does, without a daemon; one line for
+each gate.
 
-Nothing of it stays: what is kept of an accepted version lies in a temporary directory that goes away.
-`modelward validate NAME --again` is the running daemon's: it forgets a rejection and judges the version once more.
+It leaves nothing: the copy of an accepted version is in a temporary directory, which is removed. With `validate NAME
+--again`, the running daemon drops a rejection and validates the version once more.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def validator() -> Sequence[str]:
 
 
 def gate_line(gate: GateDone, colour: bool) -> str:
-    """One gate's answer: ok, warning or FAILED, its name, how long it took, because."""
+    """One gate's result: ok, warning or FAILED, its name, how long it took, and the reason."""
     word, how = ("FAILED", "red") if not gate.passed else ("warning", "yellow") if gate.warning else ("ok", "green")
     because = f"  {local_text(clean(gate.because))}" if gate.because else ""
     return f"{paint(padded(label(word), 8), how, colour)}{padded(clean(gate.gate), 14)}{span(gate.seconds):>7}{because}"

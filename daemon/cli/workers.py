@@ -1,4 +1,4 @@
-"""`modelward workers`: who serves what, and how it fares."""
+"""`modelward workers`: the state of each worker, and the version that it serves."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The configuration: its tables, what is wrong with one, and what a change of it needs."""
+"""The configuration: its tables, their checks, and what a change of it needs."""

@@ -1,7 +1,8 @@
-"""The figures that can raise an alert: one table of names, for the configuration and for whoever measures.
+"""The figures that can raise an alert: one table of names, for the configuration and for the parts
+that measure.
 
-Pure. A figure has a subject where there are several of a kind: a mount, a worker, a version, a channel. Units are last
-in the names; a figure without one is a count, or 1 while something is so.
+Pure. A figure has a subject where there are several of a kind: a mount, a worker, a version, a channel. Units come last
+in the names. A figure without a unit is a count, or 1 while the condition holds.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ FIGURES: Final[dict[str, str]] = {
 
 
 def impossible(metric: str, above: float | None, below: float | None) -> str:
-    """Why a threshold on this figure cannot be meant: it would alarm always or never; "" when it can."""
+    """Why a threshold on this figure makes no sense: the alert would fire always or never. "" when it does."""
     limit = below if below is not None else above
     if limit is None:
         return ""

@@ -1,7 +1,8 @@
-"""What the service manager hands over out of everybody's sight (LoadCredential=), laid over the configuration.
+"""Adds the credentials that the service manager passes in a private directory (LoadCredential=) to the
+configuration.
 
-`modelward.alerts` holds addresses that are told, one a line, besides those in `alerts.to`: they often hold passwords.
-Bearer tokens need no help: `token_file` may name a credential's path.
+`modelward.alerts` has alert addresses, one on each line, in addition to `alerts.to`: they often hold passwords. Bearer
+tokens need nothing here: `token_file` may name the path of a credential.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MAX_BYTES: Final = 64 * 1024
 
 
 def with_credentials(config: Config, environ: Mapping[str, str]) -> Config:
-    """The configuration with what was handed over. Raises BadConfig, which repeats none of it."""
+    """The configuration with the credentials. Raises BadConfig, which repeats none of their content."""
     directory = environ.get("CREDENTIALS_DIRECTORY", "")
     if not directory:
         return config

@@ -1,7 +1,7 @@
-"""Times that come again, as cron writes them: minute, hour, day of the month, month, day of the week.
+"""Repeated times in the notation of cron: minute, hour, day of the month, month, day of the week.
 
 Pure. Each field is `*`, numbers, ranges, steps (`*/15`) and lists of these; months and days of the week also by name.
-As in cron, when both days are limited either of them is enough. What would never come is refused.
+As in cron, when both days are limited either of them is enough. A time that never comes is refused.
 """
 
 from __future__ import annotations

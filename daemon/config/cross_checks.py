@@ -1,6 +1,6 @@
-"""Mistakes that no single key shows: keys that do not go together.
+"""Finds mistakes that no single key shows: keys that contradict each other.
 
-Pure. Each finding names the keys it rests on, so that one is passed over while a key of its own is still mistaken.
+Pure. Each finding names its keys, so that it can be left out while one of them has a mistake of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST_NAME: Final = "s/decode.1023"  # by which workers wake each other
 
 
 class Finding(NamedTuple):
-    """A mistake and the keys, section and name, that it rests on; the first is the one to change."""
+    """A mistake and its keys (section and name); the first one is the key to change."""
 
     keys: tuple[str, ...]
     text: str
@@ -41,7 +41,7 @@ def findings(config: Config) -> list[Finding]:
 
 
 def warnings(config: Config) -> list[str]:
-    """What is no mistake and is still to be reported: sentences, each with its key."""
+    """Sentences, each with its key, about settings that are allowed and worth a report."""
     workers, found = config.workers, []
     if not workers.token_file and not is_loopback(workers.listen):
         found.append(
@@ -116,7 +116,7 @@ def _logs(config: Config) -> Iterator[Finding]:
 
 
 def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
-    """The key of a directory of ours that a class would empty as if its files were anybody's, and how it lies to it.
+    """The key of a directory of ours that a class would empty like any other, and where it is relative to the class.
 
     A class of its own protects a directory from the class around it. State and sockets have none. Jobs go by their own
     rules alone.

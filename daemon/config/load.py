@@ -1,7 +1,8 @@
-"""Reads the configuration: whole or not at all, every mistake at once; and says what a change of it needs.
+"""Reads the configuration completely or not at all, reports every mistake at once, and reports what a
+change needs.
 
-Reading is bounded in time and size, whatever the path names. Nothing here looks at the rest of the machine: a
-configuration is judged by its text alone.
+Reading is limited in time and size, whatever the path is. The rest of the machine is not checked here: only the text
+counts.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ Applies = Literal["live", "workers replaced", "daemon restart", "ignored"]
 def load_or_default(path: Path | None) -> tuple[Config, str]:
     """The configuration at `path`, or at DEFAULT_PATH for None, and a remark for the log ("" for none).
 
-    Only a missing file at DEFAULT_PATH is passed over: one that was asked for by name must be there. Raises BadConfig.
+    A missing file at DEFAULT_PATH means the defaults; a file that was named must exist. Raises BadConfig.
     """
     if path is None and not os.path.lexists(DEFAULT_PATH):
         return Config(), f"{DEFAULT_PATH} is not there; every key has its default"

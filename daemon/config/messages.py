@@ -1,7 +1,7 @@
-"""Turns what was found in a configuration into lines for the operator: key, what is wrong, what would be right.
+"""Makes lines for the operator from the mistakes in a configuration: the key, what is wrong, what
+would be right.
 
-Pure. A key is dotted and carries list indexes: `monitor.alert[0].above`. No line repeats a value that may hold a
-secret.
+Pure. A key is dotted and has list indexes: `monitor.alert[0].above`. No line repeats a value that may be secret.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EXPECTED: Final = {
 
 
 def in_words(error: Mistaken) -> dict[Location, str]:
-    """One line for each mistake, by the place where it was made."""
+    """One line for each mistake, in the order of their places."""
     return {found.place: f"{dotted(found.place)}: {_sentence(found)}" for found in error.found}
 
 
@@ -41,7 +41,7 @@ def dotted(place: Location) -> str:
 
 
 def printable(key: str) -> str:
-    """A key that someone else wrote, short and safe for a terminal."""
+    """A key from the file, shortened and safe for a terminal."""
     safe = key if key.isprintable() else ascii(key)[1:-1]
     return safe if len(safe) <= 60 else safe[:57] + "…"
 
@@ -64,7 +64,7 @@ def _sentence(found: Found) -> str:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """What is said of a key that does not exist, with the nearest one that does."""
+    """The message about a key that does not exist, with the nearest one that does."""
     choices = list(known)
     near = nearest(key.lower(), choices)
     if near:

@@ -1,8 +1,9 @@
-"""Whether the daemon's own directories are its own: what another user can change there, the daemon must not trust.
+"""Checks whether only the daemon and root can change the daemon's directories; otherwise it must not trust their
+content.
 
-Looks and reports; changes nothing but to make what is missing. A directory that does not exist yet is no problem, nor
-is one that cannot be looked at: its use fails by itself, with the reason. Invariant: the owner is root or the daemon's
-user, and nobody else writes.
+It reports, and changes nothing except to make missing directories. A directory that does not exist yet is no problem,
+and neither is one that cannot be read: its use fails with the reason. Invariant: the owner is root or the daemon's
+user, and no other user may write.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..system.safe_paths import open_directory
 from .load import Config
 
 MODE: Final = 0o750
-"""Of those that the daemon makes: its group may look."""
+"""The mode of directories that the daemon makes: its group may read."""
 
 
 def require_own(config: Config) -> None:
@@ -30,9 +31,8 @@ def require_own(config: Config) -> None:
 
 
 def make(config: Config) -> list[str]:
-    """Makes those that are missing; a sentence for each that cannot be had and can be done without for now.
-
-    Raises OSError for the runtime directory: the sockets are in it.
+    """Makes the missing ones. Returns a sentence for each that cannot be made and is not needed at once. Raises OSError
+    for the runtime directory, which has the sockets.
     """
     control = config.control
     control.runtime_dir.mkdir(mode=MODE, parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def make(config: Config) -> list[str]:
 
 
 def probable_user(config: Config) -> int:
-    """The user that the daemon runs as, for a check beside it: who has the state directory, else the one who asks."""
+    """The user that the daemon runs as, for a check without it: the owner of the state directory, else ours."""
     try:
         return config.control.state_dir.stat().st_uid
     except OSError:
@@ -69,7 +69,7 @@ def _problem(path: Path, uid: int) -> str:
     try:
         fd = open_directory(str(path))
     except OSError as e:
-        # Another reason will be said by whoever uses it.
+        # Other reasons are reported when it is used.
         return f"cannot be trusted: {e.strerror}; name the directory itself" if e.errno == errno.ELOOP else ""
     try:
         found = os.fstat(fd)

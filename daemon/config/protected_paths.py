@@ -1,7 +1,7 @@
-"""Which paths hold what is not anybody's to empty: the system's trees, homes, and the program itself.
+"""The paths that may not be swept: the system's trees, home directories, and the program itself.
 
-Pure words: nothing is looked up. The check of the configuration and the sweep ask the same function, so that what one
-accepts the other does not refuse for its name.
+Pure: only the text of a path counts. The check of the configuration and the sweep use the same function, so both accept
+the same paths.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PROGRAM: Final = (
 
 
 def refusal(path: str, *, home: str = "", program: Iterable[str] = PROGRAM) -> str:
-    """Why a configured path may not be swept, by its words alone; "" when it may be looked at."""
+    """Why a configured path may not be swept, by its text alone; "" when it may be."""
     if not path.startswith("/"):
         return "it is not an absolute path"
     parts = path.rstrip("/").split("/")[1:]

@@ -1,7 +1,8 @@
-"""Tables of a configuration file as frozen objects: fields from annotations, every mistake found at once.
+"""Tables of a configuration file as frozen objects: fields from annotations, every mistake found at
+once.
 
-Small on purpose: the daemon lives for months, and a general library for this keeps ten megabytes of it. Knows nothing
-of what the keys mean. Invariant: an instance holds only values that its checks let through, and never changes.
+It is small on purpose: a general library for this keeps ten megabytes of a daemon that runs for months. It does not
+know what the keys mean. Invariant: an instance has only values that passed their checks, and never changes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ KINDS: Final = ("value", "unknown", "choice", "missing", "list", "table", "switc
 
 
 class Mistaken(ValueError):
-    """A table that can't be taken; `found` holds every mistake in it."""
+    """A table with mistakes; `found` has all of them."""
 
     def __init__(self, found: tuple[Found, ...]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, f.place))}: {f.sentence or f.kind}" for f in found))
@@ -49,7 +50,9 @@ class Mistaken(ValueError):
 
 
 class Check(NamedTuple):
-    """In an `Annotated`: gives the value in our own unit. Raises ValueError with what is wrong and would be right."""
+    """For an `Annotated`: returns the value in our own unit. Raises ValueError with what is wrong and what would be
+    right.
+    """
 
     run: Callable[[object], object]
 
@@ -75,7 +78,7 @@ def Field(
     alias: str | None = None,
     description: str | None = None,
 ) -> Any:
-    """What is to be said of a field besides its type."""
+    """The facts about a field besides its type."""
     return FieldInfo(default, default_factory, alias, description)
 
 

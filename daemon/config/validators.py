@@ -1,7 +1,7 @@
-"""Checks for one configuration value each, as validators that speak the operator's language.
+"""Checks for one configuration value each, with messages for the operator.
 
-Pure. Each returns the value in our own unit or raises ValueError with "what is wrong; what would be right". They look
-at the text alone: whether a path exists or an address is free is found out by whoever uses it.
+Pure. Each returns the value in our own unit or raises ValueError with "what is wrong; what would be right". It reads
+only the text. Whether a path exists or an address is free is found when it is used.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def _matching(pattern: re.Pattern[str], right: str) -> Callable[[str], str]:
 
 
 def nearest(text: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """The choice that `text` was probably meant to be; "" when none is like it. `cutoff`: 1 is the same text."""
+    """The choice that is most like `text`; "" when none is like it. `cutoff`: 1 means the same text."""
     from difflib import get_close_matches  # wanted only for what is wrong, and the daemon keeps what it loads
 
     return next(iter(get_close_matches(text, list(choices), 1, cutoff)), "")
@@ -287,7 +287,7 @@ def _cron(text: str) -> str:
 
 
 def _time_zone(text: str) -> str:
-    """Loads it: later on, whoever needs it must not read a file."""
+    """Loads the zone now, so that no later use has to read a file."""
     if text:
         try:
             if not _TIME_ZONE.fullmatch(text):

@@ -1,8 +1,8 @@
-"""Acts on what `activation_policy.decide` decides: rollouts, link moves and holds; answers the operator's commands.
+"""Carries out the decisions of `activation_policy.decide`: rollouts, link moves and holds; answers the
+commands.
 
-Owns the position: what is served, and what the link was last known to name. One rollout at a time; a newer request ends
-the one under way. Invariant: the link is moved only to bytes that the workers serve, and a result is stored before it
-is reported.
+It owns the position: what is served, and what the link last named. One rollout runs at a time; a newer request ends it.
+Invariant: the link is moved only to bytes that the workers serve, and a result is stored before it is reported.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ from .validation import Validation
 
 
 class Activation:
-    """See the module. `happened` is called when the supervisor should look at everything again.
-
-    `files` are the calls that move the link, so that tests can let any of them fail.
+    """See the module. `happened` is called when another round is needed. `files` are the calls that move the link, so
+    that tests can make any of them fail.
     """
 
     def __init__(
@@ -86,7 +85,9 @@ class Activation:
         self.resting = self._link_settling = False
 
     async def start(self, *, returning: bool) -> None:
-        """To be called after the first look; `returning` when workers outlived a former daemon. Raises CannotKeep."""
+        """To be called after the first scan; with `returning` when workers of a former daemon are running. Raises
+        CannotKeep.
+        """
         sight = self._validation.sight
         state = sight.link if isinstance(sight, RootSeen) else None
         self.position = await self._async_store.do(lambda store: pos.load(store, state))
@@ -105,7 +106,7 @@ class Activation:
         return self.rollouts.busy
 
     def snapshot(self) -> ActivationSeen:
-        """What is served and what is on its way, as it is known now."""
+        """What is served and what is being brought to the workers now."""
         return ActivationSeen(
             self.position,
             dict(self.held),
@@ -120,17 +121,17 @@ class Activation:
 
     # deciding
 
-    def next_look(self) -> float | None:
-        """When time alone may change the decision, monotonic seconds."""
-        since, again = self._facts_reader.link_bad_since, self.choice.next_look()
+    def next_check(self) -> float | None:
+        """When the decision may change only because time passes, monotonic seconds."""
+        since, again = self._facts_reader.link_bad_since, self.choice.next_check()
         if since is not None and self._link_settling and self.position.serving is not None:
             return min(since + self._config().models.settle, again or inf)
         return again
 
     async def decide(self) -> None:
-        """Decides once and begins to act on it. Quick: what takes long goes on by itself.
+        """Decides once and begins to act. It is quick: long actions continue by themselves.
 
-        Not in the middle of a commit point: link and position are being moved, and only one of them may have been yet.
+        It does nothing in the middle of a commit point: then link and position move, and only one may have moved yet.
         """
         if self._committing:
             return
@@ -152,12 +153,12 @@ class Activation:
                 return
 
     async def _watch_good(self) -> None:
-        """Each look is to see whether the copy of what served last is whole."""
+        """Has each scan check whether the copy of what served last is whole."""
         good = self.position.good
         await self._validation.copies.watch(good.artifact if good else "")
 
     def once_accepted(self, name: str, digest: str) -> bool:
-        """Whether a version that is still judged goes live as soon as it is accepted, with these bytes."""
+        """Whether a version that is being validated goes live when it is accepted with these bytes."""
         command = self.command or self.rollouts.command
         facts = self._facts(command)
         return once_accepted(facts, self._models_policy(), name, digest)
@@ -172,7 +173,7 @@ class Activation:
         return ActivationPolicy(activation, models.rejected_link, models.settle)
 
     def _give_up_unless(self, decision: d.Decision) -> None:
-        """Ends a rollout before its commit point when something else is wanted; a refused request changes nothing."""
+        """Ends a rollout before its commit point when another version is wanted. A refused command changes nothing."""
         rollout = self.executor.current
         if rollout is None or rollout.origin == "converge" or rollout.link_moved:
             return
@@ -183,7 +184,7 @@ class Activation:
             self.executor.cancel(f"it is no longer wanted: {decision.because}")
 
     async def _act(self, decision: d.Decision) -> bool:
-        """True when the facts changed and are worth another decision at once."""
+        """Returns True when the facts changed, so that it is worth deciding again at once."""
         match decision:
             case d.Keep():
                 self.complaint = ""
@@ -225,7 +226,7 @@ class Activation:
             self._async_store.note("complaint", version, because)
 
     def _answer(self, sentence: str | None, refusal: str) -> bool:
-        """Answers the command that is being decided; False when there is none."""
+        """Answers the command of this decision; False when there is none."""
         command, self.command = self.command, None
         if command is None:
             return False
@@ -261,7 +262,7 @@ class Activation:
         return False
 
     async def _start_on(self, target: Target, decision: d.Activate) -> None:
-        """After a start nothing is served by our order yet: workers are told when they join, without a rollout."""
+        """Sets what workers serve after a start: they get it when they join, without a rollout."""
         self._log.info("starting", version=target.version, because=decision.because)
         self._async_store.note("start", target.version, decision.because)
         linked = decision.move_link
@@ -270,9 +271,8 @@ class Activation:
         self._happened()
 
     def converge(self, command: PendingCommand | None = None) -> bool:
-        """Brings workers that serve something else than they should back in line; False when there is nothing to do.
-
-        `command` is answered when they are.
+        """Brings workers that serve something else back to the version; False when there are none. Then `command` is
+        answered.
         """
         serving = self.position.serving
         if serving is None or self.busy:
@@ -286,9 +286,10 @@ class Activation:
         return True
 
     def improve(self) -> bool:
-        """Brings the workers a better form of what they serve, with a canary and a way back; False when there is none.
+        """Brings the workers a better form of the version that they serve, with a canary and a way back. False when
+        there is none.
 
-        Only while nothing else is wanted.
+        It runs only while no other version is wanted.
         """
         serving = self.position.serving
         if serving is None or self.busy or not (self.resting or self.complaint):
@@ -300,7 +301,7 @@ class Activation:
         return True
 
     async def _replace_lost(self) -> None:
-        """When the form that serves was removed, workers that start load the version as it came."""
+        """When the serving form was removed, workers that start load the version as it came."""
         serving = self.position.serving
         other = self.choice.lost(serving) if serving is not None and not self.busy else None
         if other is not None:
@@ -333,7 +334,7 @@ class Activation:
     # the link
 
     async def _commit_point(self, rollout: Rollout, forward: bool) -> None:
-        """The workers proved the target (or went back to the old version): link and position say so from now on."""
+        """The workers proved the target, or went back to the old version: link and position name it from now on."""
         if rollout.origin == "converge":
             return
         target = rollout.target if forward else rollout.old
@@ -353,13 +354,13 @@ class Activation:
             else:
                 await self._keep(self._before)
             with suppress(CannotKeep):  # done is done
-                await self._validation.look()  # an earlier look would show the old link as an operator's
+                await self._validation.scan()  # an earlier scan would take the old link for an operator's
         finally:
             self._committing = False
             self._happened()
 
     async def _put_link(self, version: str, digest: str) -> None:
-        """Moves the link, the intent written down first. Raises ModelwardError with the link as it was."""
+        """Moves the link; records the intent first. Raises ModelwardError, and then the link is as before."""
         models = self._config().models
         await self._async_store.do(lambda store: pos.intend(store, version, digest))
         await asyncio.to_thread(link.switch, models.root, models.link, version, files=self._files)
@@ -368,7 +369,7 @@ class Activation:
     async def _move_link(self, version: str, digest: str, because: str) -> bool:
         try:
             await self._put_link(version, digest)
-            await self._validation.look()
+            await self._validation.scan()
         except ModelwardError as e:
             self._complain(str(e), version)
             return False
@@ -376,7 +377,9 @@ class Activation:
         return True
 
     async def _renamed(self, version: str, digest: str, because: str, hold: tuple[str, ...]) -> None:
-        """The bytes are proved, so no canary and no way back; yet an answer must bear the name that the link gives."""
+        """Has the workers load these proved bytes under the name on the link, so that answers have that name. No canary
+        is needed.
+        """
         self._async_store.note("acknowledged", version, because)
         copy, here = self._copy(version, digest), self.position
         now = pos.served(here, copy, linked=True) if copy else pos.renamed(here, version, digest, None)
@@ -386,7 +389,7 @@ class Activation:
             command.fulfil(f"serving {version}")
 
     async def _keep(self, position: pos.Position, hold: tuple[str, ...] = (), because: str = "") -> None:
-        """The position is this now; a store that can't take it is said and doesn't stop the service."""
+        """Stores the position. When the store cannot, that is logged, and the service continues."""
         self.position = position
         self.held.update(dict.fromkeys(hold, because))
         try:
@@ -395,4 +398,4 @@ class Activation:
                 await self._async_store.do(lambda store: store.hold(hold, because))
                 self._async_store.note("held", ", ".join(hold), because)
         except CannotKeep:
-            return  # logged; the disk still says which version the link names
+            return  # logged; the link on the disk still names the version

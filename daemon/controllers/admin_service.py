@@ -54,11 +54,11 @@ from .validation_waiters import WAIT_SECONDS, ValidationWaiters
 from .wakeups import Wakeups
 
 MAX_TYPED = 1024
-"""Characters of a name that are looked at."""
+"""The characters of a name that are checked."""
 
 
 class PanelLinks(Protocol):
-    """The panel: `problem` says why it is not open, "" while it is."""
+    """The panel: `problem` is why it is not open, "" while it is."""
 
     @property
     def problem(self) -> str: ...
@@ -190,7 +190,7 @@ class AdminService:
         return self._alert_manager.metrics()
 
     async def test_alerts(self) -> AlertsTestAnswer:
-        return await self._alert_manager.notifications.test()
+        return await self._alert_manager.notifications.send_test()
 
     async def mute_alerts(self, name: str, duration: object, why: str) -> CommandOutcome:
         return await self._alert_manager.silences.mute(name, duration, why)
@@ -264,7 +264,7 @@ class AdminService:
         validation = self._validation
         entry = validation.catalog.get(version)
         if entry is not None and entry.state is VersionState.REJECTED:
-            await validation.ask(version)
+            await validation.validate_again(version)
         validation.insist(version)
         return await self._command(ActivationRequest("activate", version), wait)
 
@@ -321,10 +321,10 @@ class AdminService:
         return await self._waiters.validate(version, wait, lambda entry: self._version(entry, self._live(), ()))
 
     async def _known(self, version: str, verb: str) -> None:
-        """Raises NotKnown for what is not there; one that was put there just now, before the daemon looked, is."""
+        """Raises NotKnown for a version that is not there. A scan first finds one that was just copied."""
         validation = self._validation
         if validation.catalog.get(version) is None:
-            await validation.look()
+            await validation.scan()
         if validation.catalog.get(version) is None:
             models = self._snapshot().config.models
             why = await asyncio.to_thread(why_no_version, models.root, models.link, version[:MAX_TYPED])

@@ -1,7 +1,8 @@
-"""Raises alerts: measures every `monitor.interval`, checks the daemon's own parts each round, has channels notified.
+"""Runs the alerts: measures every `monitor.interval`, checks the daemon's parts each round, has
+messages sent.
 
-It holds no rule: `health.alerts` decides what is an alert, `notifications` sends, `silences` holds back.
-Invariant: what fires, what was told of it and what was held back outlive the daemon.
+It holds no rule: `health.alerts` decides what an alert is, `notifications` sends, `silences` holds back. Invariant:
+what fires, what was sent and what was held back outlive the daemon.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ from .silences import Silences
 HOLD_SECONDS: Final = 60.0
 """For so long after a start no earlier alert is resolved: not everything is known again yet."""
 LEAST_SECONDS: Final = 0.25
-"""Between two looks at our own parts."""
+"""The least time between two checks of our own parts."""
 TOLD_BY_OTHERS: Final = frozenset(
     (
         "version_rejected",
@@ -77,16 +78,16 @@ TOLD_BY_OTHERS: Final = frozenset(
 )
 """What has a line of history and of the log of its own already."""
 MAX_NOTES: Final = 20
-"""Lines of history for what one look found."""
+"""The most lines of history for one check."""
 
 More = Callable[[], Iterable[Figure]]
 
 
 class AlertManager:
-    """See the module. `snapshot` is the daemon as it is now; `tell` is the events' hub.
+    """See the module. `snapshot` returns the state of the daemon; `tell` sends an event to the viewers.
 
-    Other parts add figures with `more` (every metric of `more_metrics`, whole) and metrics with `exposed`; `changed`
-    are called when alerts begin or end.
+    Other parts add figures with `more` (all values of each metric in `more_metrics`) and metrics with `exposed`. The
+    functions in `changed` are called when an alert begins or ends.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class AlertManager:
         self._log = structlog.get_logger("alerts")
         self.monitor = Sampler(clock, config().monitor.interval, proc=proc, statvfs=statvfs)
         self.notifications = Notifications(
-            config, clock, host=host, happened=self.look, changed=self._save, sender=sender, pace=pace
+            config, clock, host=host, happened=self.check, changed=self._save, sender=sender, pace=pace
         )
         self.silences = Silences(
             config,
@@ -118,7 +119,7 @@ class AlertManager:
             async_store,
             alerts=lambda: self._alerts,
             rules=self._rules,
-            happened=lambda: self.look(at_once=True),
+            happened=lambda: self.check(at_once=True),
         )
         self.tally = metrics_export.ExportTally(self._clock.wall())
         self.forecast = Forecast()
@@ -129,7 +130,7 @@ class AlertManager:
         self._alerts: dict[str, Alert] = {}
         self._ends: deque[float] = deque(maxlen=1000)
         self._measured: tuple[SystemSample, float] | None = None
-        self._began = self._looked = float("-inf")
+        self._began = self._checked = float("-inf")
         self._next: asyncio.TimerHandle | None = None
         self._save_again = self._in_memory = False
         self._quiet_due: float | None = None
@@ -140,7 +141,7 @@ class AlertManager:
     # start and end
 
     async def recall(self) -> None:
-        """Takes up what fired and what was told when a former daemon ended."""
+        """Loads what fired and what was sent when a former daemon ended."""
         self._began = self._clock.monotonic()
         with suppress(CannotKeep):
             record = await self._async_store.do(lambda store: store.fact(alert_record.FACT))
@@ -151,7 +152,7 @@ class AlertManager:
         await self.silences.recall()
 
     def begin(self) -> None:
-        """Measures from now on."""
+        """Starts the measurements."""
         self._loop = asyncio.get_running_loop()
         self._pids = pids_of(_workers(self._snapshot().workers))
         self._timer = TimerThread(
@@ -160,7 +161,7 @@ class AlertManager:
         self._timer.start(at_once=True)
 
     async def stop(self) -> None:
-        """Nothing is measured or sent any more; what was not delivered is sent after the next start."""
+        """Ends measuring and sending; messages that did not arrive are sent after the next start."""
         if self._next is not None:
             self._next.cancel()
         if self._timer is not None:
@@ -171,7 +172,7 @@ class AlertManager:
         await self.notifications.notifier.stop()
 
     def _strike(self) -> None:
-        """On the timer's thread: the daemon's own parts must not be touched here."""
+        """Runs on the timer's thread, so it must not use the daemon's parts."""
         reading = self.monitor.read(self._paths(), self._pids)
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._take, reading)
@@ -180,7 +181,7 @@ class AlertManager:
 
     def _take(self, reading: SystemReading) -> None:
         workers = _workers(self._snapshot().workers)
-        self._pids = pids_of(workers)  # of the next: a worker that came since has told its own figures meanwhile
+        self._pids = pids_of(workers)  # for the next reading: a new worker has reported by then
         sample = self.monitor.take(self._config().monitor.interval, reading, workers)
         self._measured = (sample, self._clock.wall())
         free = {mount.mount: mount.space.free_bytes for mount in sample.mounts if mount.space}
@@ -188,13 +189,13 @@ class AlertManager:
         self._evaluate(sample.figures, MEASURED)
         self._tell("sample", SampleNews(rfc3339(self._measured[1]), dict(sample.row)))
 
-    def look(self, *, at_once: bool = False) -> None:
+    def check(self, *, at_once: bool = False) -> None:
         """Checks our own parts. Quick; may be called at any time: checks are LEAST_SECONDS apart but for `at_once`."""
         now = self._clock.monotonic()
-        if now - self._looked < LEAST_SECONDS and not at_once:
-            self._look_at(self._looked + LEAST_SECONDS)
+        if now - self._checked < LEAST_SECONDS and not at_once:
+            self._check_at(self._checked + LEAST_SECONDS)
             return
-        self._looked = now
+        self._checked = now
         self.notifications.configure()
         restarts = sum(now - at <= RECENT_SECONDS for at in self._ends)
         seen = self._snapshot()
@@ -246,7 +247,7 @@ class AlertManager:
             self._async_store.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
 
     def _over(self, alert: Alert, began: float) -> None:
-        """What ended while it was held back and never told is told afterwards."""
+        """An alert that ended while it was held back, and was never sent, is sent afterwards."""
         self.silences.ended(alert.fingerprint)
         if self.silences.quiet(alert) and not self.notifications.is_told(alert.fingerprint):
             self.notifications.miss(alert, began)
@@ -254,7 +255,7 @@ class AlertManager:
     # sending
 
     def _announce(self, now: float) -> None:
-        """Sends what is due, and comes back when time alone will ask for more."""
+        """Sends what is due, and sets the time of the next check."""
         again = [self._quiet_due, due({f: a for f, a in self._alerts.items() if a.rule.metric in DAEMON_METRICS})]
         items = [self._item(alert) for alert in self._active(now)]
         ends = {f: a.ended for f, a in self._alerts.items() if a.state is AlertState.RESOLVED}
@@ -263,7 +264,7 @@ class AlertManager:
         if self._holding(now):
             again.append(self._began + self._hold_seconds)
         if moments := [moment for moment in again if moment is not None]:
-            self._look_at(max(min(moments), now + LEAST_SECONDS))
+            self._check_at(max(min(moments), now + LEAST_SECONDS))
 
     def _active(self, now: float) -> list[Alert]:
         order = {"critical": 0, "warning": 1}
@@ -277,15 +278,15 @@ class AlertManager:
         text = message_text.sentence(alert)
         return Item(alert.fingerprint, alert.rule.severity, since, text, about, acknowledged)
 
-    def _look_at(self, moment: float) -> None:
-        """`look` happens again at this time, or earlier."""
+    def _check_at(self, moment: float) -> None:
+        """Has `check` run again at this time, or earlier."""
         loop = asyncio.get_running_loop()
         when = loop.time() + max(0.0, moment - self._clock.monotonic())
         if self._next is not None and not self._next.cancelled() and loop.time() < self._next.when() <= when:
             return
         if self._next is not None:
             self._next.cancel()
-        self._next = loop.call_at(when, self.look)
+        self._next = loop.call_at(when, self.check)
 
     def _save(self) -> None:
         self._save_again = True
@@ -303,26 +304,26 @@ class AlertManager:
     # events from other parts
 
     def worker_ended(self, ended: Ended) -> None:
-        """A worker process is gone."""
+        """Counts a worker process that ended."""
         self.tally.ends["yes" if ended.retired else "no"] += 1
         if not ended.retired:
             self._ends.append(self._clock.monotonic())
 
-    def heard(self, entry: HistoryEntry) -> None:
+    def add_history(self, entry: HistoryEntry) -> None:
         """A line of history was kept."""
         self.tally.heard(entry)
         if bool(self._async_store.problem) != self._in_memory:  # a round may be a minute away
             self._in_memory = not self._in_memory
-            self.look()
+            self.check()
 
     # queries
 
     def active(self) -> list[AlertReport]:
-        """The active alerts, the gravest first."""
+        """The active alerts, critical ones first."""
         return [self._report(alert) for alert in self._active(self._clock.monotonic())]
 
     def critical(self) -> list[str]:
-        """The sentences of what is critical and not held back."""
+        """The sentences of the critical alerts that are not held back."""
         active = self._active(self._clock.monotonic())
         return [
             message_text.sentence(alert)
@@ -331,7 +332,7 @@ class AlertManager:
         ]
 
     def alerts(self) -> AlertsAnswer:
-        """Every alert that is not simply ok, and how the channels do."""
+        """Every alert that is not ok, and the state of the channels."""
         now = self._clock.monotonic()
         active = self._active(now)
         told = {alert.fingerprint for alert in active}

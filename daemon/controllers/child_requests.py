@@ -1,6 +1,6 @@
-"""What a validator and a compiler are asked about a version, by the daemon and by `modelward validate` alike.
+"""Builds the requests for a validator and a compiler, for the daemon and for `modelward validate`.
 
-Decides nothing: puts the configuration's rules into the words of the protocol.
+It decides nothing: it puts the configuration into the protocol's words.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..system.capacity import (
 
 
 def worker_count(config: Config, capacity: Capacity, need: Need) -> tuple[int, str]:
-    """How many workers there are to be, and why."""
+    """How many workers to run, and the reason."""
     if config.workers.count:
         return config.workers.count, "workers.count"
     return workers(capacity, need)
@@ -37,9 +37,8 @@ def candidate(
     available_bytes: int | None,
     passed_over: tuple[str, ...] = (),
 ) -> Candidate:
-    """The version at `path` under this configuration's rules, on a machine with so much room.
-
-    The directory is given to each validator when it is started.
+    """The request to validate the version at `path` under this configuration, on a machine with that capacity. The
+    validator gets its directory when it is started.
     """
     rules, settings = config.validation, config.workers
     memory = child_bytes(rules.memory, available_bytes, capacity.memory_bytes)
@@ -101,7 +100,9 @@ def form_request(
 
 
 def _configured_golden(config: Config) -> str:
-    """The operator's clips, also when they are not there: only the default place may be without any remark."""
+    """The directory of the operator's clips, also when it is missing: only the default place may be missing without a
+    remark.
+    """
     golden = config.validation.golden
     return golden if golden != ValidationSection().golden else _golden(config)
 

@@ -1,7 +1,7 @@
-"""Ends the daemon's parts in their order, each within its own limit.
+"""Ends the daemon's parts in order, each within its own limit.
 
-A part that does not end in its time is left behind; one that fails is logged and tried once more; the others end all
-the same. Invariant: `together` returns within the longest limit of its steps, and raises no exception of theirs.
+A part that does not end in its time is left running; one that fails is logged and tried once more; the others end in
+any case. Invariant: `together` returns within the longest limit of its steps, and raises no exception of theirs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PART_SECONDS: Final = 3.0
 
 
 class Step(Struct, frozen=True):
-    """`act` ends one part, and gets so many `seconds` for it."""
+    """`act` ends one part, within `seconds`."""
 
     name: str
     act: Callable[[], Coroutine[Any, Any, None]]
@@ -40,7 +40,7 @@ class Step(Struct, frozen=True):
 
 
 async def together(background: Background, *steps: Step) -> None:
-    """Takes these steps at the same time."""
+    """Runs these steps at the same time."""
     await asyncio.gather(*(_take(background, step) for step in steps))
 
 
@@ -60,7 +60,7 @@ async def _take(background: Background, step: Step) -> None:
 
 
 class Shutdown:
-    """The end of one daemon. `wake_sources` are what stops the threads that wake the loop."""
+    """The end of one daemon. `wake_sources` stop the threads that wake the loop."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class Shutdown:
         self._wake_sources, self._async_store = tuple(wake_sources), async_store
 
     async def run(self, drain: float | None) -> None:
-        """Ends everything; the workers get `drain` seconds, or are left to the next daemon with None.
+        """Ends everything. The workers get `drain` seconds; with None they continue for the next daemon.
 
-        The rollout ends first, so that it gives no orders any more; sockets and state end last.
+        The rollout ends first, so that it sends no more orders; sockets and state end last.
         """
         said = "draining" if drain is not None else "leaving the workers to the next daemon"
         call, drain_seconds = self._background.call, drain or 0.0

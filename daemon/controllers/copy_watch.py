@@ -1,6 +1,6 @@
-"""Knows which of the private copies that workers load are whole.
+"""Records which of the private copies that workers load are whole.
 
-It decides nothing and removes nothing. Invariant: the event loop reads what the last look on a thread found.
+It decides nothing and removes nothing. Invariant: the event loop reads only results that a thread found.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class CopyWatch:
         self._lost: frozenset[str] = frozenset()
 
     async def watch(self, artifact: str) -> None:
-        """From now on each look includes this copy too; "" for none. Another one than before is checked now."""
+        """Adds this copy to the following checks; "" for none. A new copy is checked at once."""
         if artifact == self._watched:
             return
         self._watched = artifact
@@ -27,14 +27,14 @@ class CopyWatch:
             whole = await asyncio.to_thread(is_whole, artifact)
             self._lost = self._lost - {artifact} if whole else self._lost | {artifact}
 
-    def look(self, copies: Iterable[str]) -> frozenset[str]:
-        """On a thread: those that are gone or damaged, of these and of the watched one."""
+    def check(self, copies: Iterable[str]) -> frozenset[str]:
+        """Returns the copies, of these and the watched one, that are gone or damaged. On a thread."""
         return frozenset(copy for copy in {*copies, self._watched} - {""} if not is_whole(copy))
 
     def found(self, lost: frozenset[str]) -> None:
-        """Takes up what `look` returned."""
+        """Stores the result of `check`."""
         self._lost = lost
 
     def is_lost(self, artifact: str) -> bool:
-        """Whether the last look found this copy gone or damaged."""
+        """Whether the last check found this copy gone or damaged."""
         return artifact in self._lost

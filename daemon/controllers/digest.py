@@ -1,7 +1,7 @@
-"""Sends the daily digest: gathers its facts, and remembers in the state when the last one went.
+"""Sends the daily digest: collects its facts, and stores when the last one was sent.
 
-What it says and when it is due is decided in `health.digest`. It counts from the last digest, or from the start of the
-daemon, for counters do not outlive it.
+`health.digest` decides what is in it and when it is due. It counts from the last digest, or from the daemon's start,
+because counters do not outlive the daemon.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Digest:
                     await self._look.wait()
 
     async def once(self) -> float | None:
-        """Sends one if it is due; in how many seconds to ask again, None: when the configuration changes."""
+        """Sends one if it is due. Returns after how many seconds to check again; None: when the configuration
+        changes.
+        """
         alerts, wall = self._config().alerts, self._clock.wall()
         if not alerts.digest:
             return None
@@ -86,11 +88,11 @@ class Digest:
 
     def _send(self) -> None:
         facts = self._facts()
-        self._alert_manager.notifications.tell(lambda host, room: digest.text(facts, host, room))
+        self._alert_manager.notifications.send_text(lambda host, room: digest.text(facts, host, room))
         self._before, self._since = self._counts(), self._clock.monotonic()
 
     async def _last(self, wall: float) -> float:
-        """When the last one was sent; the first time now, so that a new daemon does not begin with one."""
+        """When the last one was sent. The first time it is now, so that a new daemon does not begin with one."""
         with suppress(CannotKeep):
             kept = await self._async_store.do(lambda store: store.fact(digest.FACT))
             if isinstance(kept, int | float) and isfinite(kept) and kept <= wall:

@@ -1,6 +1,6 @@
-"""Reads once a round, on a thread, what the daemon must know of its disk and its machine beside the model root.
+"""Reads once a round, on a thread, the disk and the machine beside the model root.
 
-It decides nothing. Invariant: the event loop reads only `found` and `tokens`, which a whole look replaced.
+It decides nothing. Invariant: the event loop reads only `found` and `tokens`, which a complete reading replaced.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..workers.token_digests import TokenMarks, read_token_marks
 
 
 class DiskReading(Struct, frozen=True):
-    """What the last look found: the machine, the workers' places, their files of slots."""
+    """The last reading: the machine, the workers' directories, the sizes of their slot files."""
 
     capacity: Capacity
     places: Places
@@ -33,9 +33,10 @@ class DiskReading(Struct, frozen=True):
 
 
 class DiskReads:
-    """`sockets_in_place` tells whether the files of the control sockets are there; `terms` what the workers run with.
+    """`sockets_in_place` returns whether the files of the control sockets exist; `terms` what the workers
+    run with.
 
-    `found` is what the last look found.
+    `found` is the last reading.
     """
 
     def __init__(
@@ -53,8 +54,8 @@ class DiskReads:
         self._tokens = self._tokens_of_reload = TokenMarks()
         self.found = DiskReading(Capacity(1), Places())
 
-    def look(self) -> str:
-        """On a thread: a new `found`. Returns what the watch on the model root has to report, "" for nothing."""
+    def read(self) -> str:
+        """Makes a new `found`, on a thread. Returns a report of the watch on the model root, "" for none."""
         config = self._config()
         places = Places(identities(places_of(settings_of("", config, self._terms(), -1))), self._clock.monotonic())
         self.found = DiskReading(capacity(), places, slot_files.kept(shared_dir(config)), self._sockets_in_place())
@@ -63,11 +64,13 @@ class DiskReads:
         return self._watch.check()
 
     def in_place(self) -> bool:
-        """On any thread: whether sockets, workers' record and watch are as the last round left them."""
+        """Whether sockets, the workers' record and the watch are as the last round left them. Any thread may
+        call it.
+        """
         return self._sockets_in_place() and self._pool.written_down() and self._watch.alive()
 
     def read_tokens_of(self, config: Config) -> None:
-        """On a thread: reads the token file of a configuration before that is in force."""
+        """Reads the token file of a configuration before it is in force. On a thread."""
         self._tokens_of_reload = read_token_marks(config.workers.token_file)
 
     def tokens(self) -> tuple[str, ...]:

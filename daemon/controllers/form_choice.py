@@ -1,7 +1,8 @@
-"""Which form of a version a rollout brings to the workers, and what a failed rollout means for that form.
+"""Decides which form of a version a rollout brings to the workers, and what a failed rollout means for
+that form.
 
-It runs no rollout. Invariant: a form that workers have not proved is loaded with a canary and a way back, never at a
-start; a failed form costs the version only that form.
+It runs no rollout. Invariant: a form that no worker has proved is loaded only with a canary and a way back, never at a
+start. A failed form costs the version only that form.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class FormChoice:
         self._forms, self._validation, self._clock = forms, validation, clock
         self._failed, self._not_before = 0, 0.0
         self.waiting: tuple[str, str] = ("", "")
-        """The version that waits for its form, and the sentence that says so."""
+        """The version that waits for its form, and the reason."""
 
     def plain(self, entry: CatalogEntry) -> Target:
         """An accepted version as it came."""
@@ -47,7 +48,7 @@ class FormChoice:
         return _target(form)
 
     def waits(self, entry: CatalogEntry, serving: Target | None) -> bool:
-        """Whether a rollout of this version is to be put off until its form is there. Says so in `waiting`."""
+        """Whether the rollout of this version waits for its form; the reason is in `waiting`."""
         if serving is None or serving.digest == entry.digest:
             return False
         seconds = judged_seconds(entry)
@@ -56,12 +57,14 @@ class FormChoice:
         return bool(because)
 
     def decided(self, digest: str) -> None:
-        """What is wanted now is these bytes, "" for nothing new: nothing else waits for its form."""
+        """These bytes are wanted now ("" for nothing new): no other version waits for its form any more."""
         self.waiting = ("", "")
         self._forms.only(digest)
 
     def better(self, serving: Target) -> Target | None:
-        """A better form of what serves that is ready, or another where the present one may not be used any more."""
+        """A better form of the served version that is ready, or another one when the present form may not be used any
+        more.
+        """
         now = self._forms.of(serving.artifact)
         best = self._forms.best(serving.version, serving.digest)
         if best is None or best.artifact == serving.artifact or self._clock.monotonic() < self._not_before:
@@ -94,12 +97,12 @@ class FormChoice:
         return f"{form.form} form: CPU time {ratios or 'not measured'} of the original's; {load}; {memory}"
 
     def handicap(self, rollout: Rollout) -> float:
-        """How many times as long answers may take because a version goes as it came where a compiled form served."""
+        """How many times as long answers may take because a version without a compiled form follows one that had it."""
         old = self._forms.of(rollout.old.artifact) if rollout.old is not None else None
         return handicap(old, self._forms.of(rollout.target.artifact))
 
     async def failed(self, rollout: Rollout) -> bool:
-        """Takes in that a rollout failed; True when the form is to blame for all that is known, not the version."""
+        """Records that a rollout failed; True when the form may be at fault, so the version is not."""
         form = self._forms.of(rollout.target.artifact)
         if form is None or form.form == PLAIN or form.artifact == self._plain_artifact(rollout.target):
             if rollout.origin == "form":
@@ -112,11 +115,11 @@ class FormChoice:
         return rollout.blame
 
     def succeeded(self) -> None:
-        """A form was taken up."""
+        """Records that the workers took the form."""
         self._failed, self._not_before = 0, 0.0
 
-    def next_look(self) -> float | None:
-        """When a form may be brought again, monotonic seconds."""
+    def next_check(self) -> float | None:
+        """When a form may be tried again, monotonic seconds."""
         return self._not_before if self._not_before > self._clock.monotonic() else None
 
     def _put_off(self) -> None:

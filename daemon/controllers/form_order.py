@@ -1,6 +1,6 @@
-"""The versions whose compiled forms are wanted, in the order in which they are made.
+"""Decides for which versions compiled forms are made, and in which order.
 
-Decides that order, and starts nothing. Invariant: what serves comes first.
+It starts nothing. Invariant: the served version comes first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ class FormOrder:
         self._forms, self._validation, self._activation = forms, validation, activation
 
     def wanted(self, *, all_accepted: bool = False) -> list[WantedForm]:
-        """What serves, then what waits for its form, or will once it is judged; or every accepted version."""
+        """The served version, then those that wait for their form or will after their validation. With `all_accepted`,
+        all accepted versions.
+        """
         serving, entries = self._activation.position.serving, self._validation.catalog.entries()
         order = [WantedForm(serving.version, serving.digest)] if serving is not None else []
         due = {e.digest for e in entries if self._forms.waiting(e.digest) or self._forms.began_early(e.digest)}

@@ -1,7 +1,7 @@
-"""Watches one compiler: has it stand aside for requests, pauses it, resumes it, and ends it.
+"""Controls one compiler: stops it for requests, pauses it, resumes it, and ends it.
 
-Acts on what `form_pace` decides, and does nothing else: no file is written here. Invariant: a compiler that a version
-waits for is stopped for want of memory alone.
+It carries out what `form_pace` decides, and writes no file. Invariant: a compiler that a version waits for is stopped
+only when memory is short.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class FormWatch:
             now = self._clock.monotonic()
             if now - last < TICK_SECONDS:
                 continue
-            if not await self._look(now - last, cores):
+            if not await self._decide(now - last, cores):
                 return
             last = now
 
-    async def _look(self, seconds: float, cores: float) -> bool:
-        """Decides anew, `seconds` after the last time; False when there is nothing to watch any more."""
+    async def _decide(self, seconds: float, cores: float) -> bool:
+        """Decides again, `seconds` after the last time; False when there is nothing to watch any more."""
         pids = tuple(self._pids())
         sampled = await asyncio.to_thread(_sample, self._work, pids, self._slots)
         if sampled is None:
@@ -90,7 +90,7 @@ class FormWatch:
             pressure=pressure,
             cpu_seconds=used.cpu_seconds,
             eager=used.eager or self._stood_aside,
-            lines=self._work.heard.lines,
+            lines=self._work.report.lines,
         )
         self._stood_aside = False
         self._take(step(self.pace, sample, self._limits, urgent=self._urgent()))

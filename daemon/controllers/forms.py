@@ -1,8 +1,8 @@
-"""Has compiled forms made of what serves or will serve, one child at a time; knows which form the workers are to load.
+"""Has compiled forms made of the versions that serve or will, one child at a time; knows which form workers are to
+load.
 
-Level-triggered: the disk is read at every look and is the truth; a report or a restart only causes another look. It
-decides nothing about versions. Invariant: whatever happens to a compiler or a form, versions, verdicts and what is
-served stay as they are.
+Level-triggered: it reads the disk each time, and that is the truth. A report or a restart only causes another reading.
+It decides nothing about versions. Invariant: a compiler or a form that fails changes no version, verdict or service.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..models.compiler_process import MODULE, Compilation
 from ..models.form_pace import CompilerLimits, limits_for
 from ..models.form_plan import Form, WantedForm
 from ..models.publish_artifact import publish_form
-from ..models.unfinished_artifacts import remove_form, remove_unfinished
+from ..models.unfinished_artifacts import remove_form
 from ..state.async_store import AsyncStore, CannotKeep
 from ..system.available_memory import available_bytes, capacity
 from ..system.background import here
@@ -36,6 +36,7 @@ from ..system.processes import python, spawn
 from ..units import size
 from ..workers.settings_of_config import shared_dir
 from .child_requests import form_request
+from .child_work import ChildWork
 from .form_watch import FormWatch
 
 TICK_SECONDS: Final = 1.0
@@ -45,7 +46,9 @@ BROKE: Final = "it ended by an error in the daemon, which is in the log"
 
 
 class _Failure(Struct):
-    """Of one version's forms: how often making them failed in a row, why, and when to try again (monotonic)."""
+    """The failures in a row to make one version's forms: their number, the last reason, and when to try again
+    (monotonic).
+    """
 
     count: int = 0
     because: str = ""
@@ -53,9 +56,9 @@ class _Failure(Struct):
 
 
 class Forms:
-    """See the module. `happened` is called when the supervisor should look at everything again.
+    """See the module. `happened` is called when another round is needed.
 
-    `pids` are the workers' processes; `argv` starts a compiler; `limits` overrides what a compiler may use.
+    `pids` are the workers' processes; `argv` starts a compiler; `limits` replaces the limits of a compiler.
     """
 
     def __init__(
@@ -72,11 +75,11 @@ class Forms:
         self._config, self._clock, self._async_store, self._happened = config, clock, async_store, happened
         self._pids, self._argv, self._limits = pids, argv or python(MODULE), limits
         self._log = structlog.get_logger("forms")
-        self._look = form_files.Look()
+        self._disk = form_files.FormsFound()
         self._state = kept.FormState()
         self._failures: dict[str, _Failure] = {}
         self._waiting_since: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._work = ChildWork(config, self._log, forms=True)
         self._at_work: Compilation | None = None
         self._wanted: WantedForm | None = None
         self._watch: FormWatch | None = None
@@ -84,72 +87,70 @@ class Forms:
         self._began = 0.0
 
     async def start(self) -> None:
-        """Takes up what a former daemon learned. Raises CannotKeep."""
+        """Loads what a former daemon learned. Raises CannotKeep."""
         self._state = kept.read(await self._async_store.do(lambda store: store.fact(kept.FACT)))
-        await self._remove_unfinished()
+        await self._work.remove_unfinished()
 
     async def stop(self) -> None:
-        """Ends a compiler at work; what it finished is used after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        """Ends a compiler that is running; the forms that it finished are used after the next start."""
+        await self._work.stop()
 
     @property
     def root(self) -> Path:
-        return self._config().control.cache_dir / "compiled"
+        return self._work.root
 
     @property
     def busy(self) -> bool:
-        return self._task is not None
+        return self._work.busy
 
     # what there is
 
-    async def look(self, digests: Iterable[str]) -> None:
-        """Reads what lies on the disk; `digests` are those whose forms may be made."""
+    async def read_disk(self, digests: Iterable[str]) -> None:
+        """Reads the disk; `digests` are those whose forms may be made."""
         level, wanted = self._config().validation.compile, tuple(set(digests))
-        self._look = await asyncio.to_thread(form_files.look, self.root, level, wanted)
+        self._disk = await asyncio.to_thread(form_files.read_forms, self.root, level, wanted)
 
     def best(self, version: str, digest: str) -> Form | None:
-        """The form that workers are to load; None when there is none at all, not even the plain one."""
-        return form_plan.best(self._look.forms, version, digest, self._level(), self._state.refused)
+        """The form that workers are to load; None when there is none, not even the version as it came."""
+        return form_plan.best(self._disk.forms, version, digest, self._level(), self._state.refused)
 
     def of(self, artifact: str) -> Form | None:
-        """The form that lies in this directory; None when that is not whole, or not there."""
-        return next((form for form in self._look.forms if form.artifact == artifact), None)
+        """The form in this directory; None when it is missing or not whole."""
+        return next((form for form in self._disk.forms if form.artifact == artifact), None)
 
     def keys(self, digest: str) -> Mapping[str, str]:
-        """Of each stage, the key that its form of these bytes has on this machine; {} before they were looked at."""
-        return self._look.keys.get(digest, {})
+        """For each stage, the key of its form of these bytes on this machine; {} before the disk was read for them."""
+        return self._disk.keys.get(digest, {})
 
     def permitted(self, form: Form) -> bool:
-        """Whether workers may load it."""
+        """Whether workers may load this form."""
         return form_plan.permitted(form, self._level(), self._state.refused)
 
     def of_version(self, digest: str) -> tuple[str, ...]:
-        """The directories of every form of these bytes."""
-        return tuple(form.artifact for form in self._look.forms if digest and form.digest == digest)
+        """The directories of all forms of these bytes."""
+        return tuple(form.artifact for form in self._disk.forms if digest and form.digest == digest)
 
     async def tidy(self, in_use: Iterable[str]) -> None:
         """Removes forms that no worker will load again: a better one is used, or they failed."""
         gone = form_plan.superseded(
-            self._look.forms, self._level(), self._state.refused, set(in_use), self._look.keys.keys()
+            self._disk.forms, self._level(), self._state.refused, set(in_use), self._disk.keys.keys()
         )
         for artifact, because in gone.items():
             self._log.info("compiled form removed", form=Path(artifact).name, because=because)
             await asyncio.to_thread(remove_form, artifact)
         if gone:
-            forms = tuple(form for form in self._look.forms if form.artifact not in gone)
-            self._look = form_files.Look(forms, self._look.keys)
+            forms = tuple(form for form in self._disk.forms if form.artifact not in gone)
+            self._disk = form_files.FormsFound(forms, self._disk.keys)
 
     def _level(self) -> str:
         return self._config().validation.compile
 
     def _missing(self, version: str, digest: str, copy: str = "") -> tuple[str, ...]:
-        keys = self._look.keys.get(digest)
-        there = copy or any((f.version, f.digest) == (version, digest) for f in self._look.forms)
+        keys = self._disk.keys.get(digest)
+        there = copy or any((f.version, f.digest) == (version, digest) for f in self._disk.forms)
         if keys is None or not there:
             return ()
-        return form_plan.missing(self._look.forms, version, digest, self._level(), keys, self._state.refused)
+        return form_plan.missing(self._disk.forms, version, digest, self._level(), keys, self._state.refused)
 
     # waiting for a form
 
@@ -170,7 +171,7 @@ class Forms:
         return digest in self._waiting_since
 
     def only(self, digest: str) -> None:
-        """No other version than this waits any longer."""
+        """Ends the wait of all other versions."""
         self._waiting_since = {key: since for key, since in self._waiting_since.items() if key == digest}
 
     def early(self, serving: str) -> bool:
@@ -179,7 +180,7 @@ class Forms:
         return form is not None and form.rank > 0
 
     def began_early(self, digest: str) -> bool:
-        """Whether a compiler is at work on these bytes that began while they were judged."""
+        """Whether the running compiler works on these bytes and began during their validation."""
         return self._wanted is not None and bool(self._wanted.copy) and self._wanted.digest == digest
 
     def _in_use(self, artifact: str) -> Form | None:
@@ -189,7 +190,7 @@ class Forms:
     # making them
 
     def ensure(self, order: Sequence[WantedForm], judged_seconds: Callable[[str, str], float]) -> None:
-        """Starts a compiler on the first of `order` that lacks a form, unless one is at work on it."""
+        """Starts a compiler for the first in `order` that lacks a form, unless one is running."""
         now = self._clock.monotonic()
         due = [
             (wanted, stages)
@@ -199,7 +200,7 @@ class Forms:
         if self._at_work is not None:
             self._retarget(order, due)
             return
-        if self._task is not None:
+        if self.busy:
             return
         for wanted, stages in due:
             failure = self._failures.get(wanted.digest)
@@ -207,26 +208,27 @@ class Forms:
                 continue
             if wanted.copy and wanted.copy == self._early:
                 continue  # once; it is tried again when the version is accepted
-            plain = form_plan.source(self._look.forms, wanted)
+            plain = form_plan.source(self._disk.forms, wanted)
             if plain is None:
                 continue
             self._early = wanted.copy
             self._wanted = wanted
             self._began, self._because = now, BROKE
             seconds = judged_seconds(wanted.version, wanted.digest)
-            self._task = here().start("compile", partial(self._make, wanted, plain, stages, seconds))
-            self._task.add_done_callback(partial(self._over, wanted))
+            self._work.start(
+                "compile", partial(self._make, wanted, plain, stages, seconds), partial(self._over, wanted)
+            )
             return
 
     def next_due(self) -> float | None:
         """When a compilation that failed may be tried again, or a wait ends, monotonic seconds."""
         now = self._clock.monotonic()
-        moments = [f.not_before for f in self._failures.values() if f.not_before > now and self._task is None]
+        moments = [f.not_before for f in self._failures.values() if f.not_before > now and not self.busy]
         moments += [now + TICK_SECONDS for _ in self._waiting_since]
         return min(moments, default=None)
 
     def _retarget(self, order: Sequence[WantedForm], due: Sequence[tuple[WantedForm, tuple[str, ...]]]) -> None:
-        """What is at work goes on unless it is not wanted any more, or another version waits."""
+        """The running compiler continues unless its form is no longer wanted, or another version waits for one."""
         work, wanted = self._at_work, self._wanted
         assert work is not None and wanted is not None
         same = [w for w in order if (w.version, w.digest) == (wanted.version, wanted.digest)]
@@ -239,9 +241,9 @@ class Forms:
             work.end(f"{NOT_WANTED}: {first.version} waits for its form")
 
     async def _make(self, wanted: WantedForm, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
-        """One compilation, from its start to what is known afterwards; `_because` says why it failed then, or ""."""
+        """One compilation, from its start to the record of its result; `_because` is then why it failed, or ""."""
         try:
-            await self._remove_unfinished()
+            await self._work.remove_unfinished()
             config = self._config()
             limits = self._limits or limits_for(config.validation.timeout, config.workers.threads, judged_seconds)
             here, available = await asyncio.to_thread(lambda: (capacity(), available_bytes()))
@@ -268,14 +270,14 @@ class Forms:
             self._because = f"cannot start a compiler: {e}"
 
     def _over(self, wanted: WantedForm, task: asyncio.Task[None]) -> None:
-        """The compilation ended, in whatever way: another may begin."""
+        """The compilation ended in some way: another may begin."""
         early = self._wanted is not None and self._wanted.copy and not self._known(wanted)
-        self._at_work = self._wanted = self._task = self._watch = None
+        self._at_work = self._wanted = self._watch = None
         self._after(wanted, NOT_WANTED if task.cancelled() else self._because, early=bool(early))
         self._happened()
 
     async def _run(self, request: FormRequest, wanted: WantedForm, limits: CompilerLimits) -> tuple[Compilation, str]:
-        """One child, from its start to its end, and why it failed, "" when it did not."""
+        """Runs one child to its end. Returns why it failed, "" when it did not."""
         self._log.info("compiling", version=wanted.version, stages=", ".join(request.stages))
         put = partial(publish_form, request, wanted.version, wanted.digest)
         name, happened = wanted.version, self._happened
@@ -304,11 +306,11 @@ class Forms:
             raise
 
     async def _found(self, work: Compilation, wanted: WantedForm, because: str) -> str:
-        """Why there is less than was asked for, "" when there is not; `because`: why the child failed."""
-        await self.look([wanted.digest])
+        """Why a requested form is missing, "" when none is; `because` is why the child failed."""
+        await self.read_disk([wanted.digest])
         await self._learn(work, wanted)
         left = self._missing(wanted.version, wanted.digest)
-        for stage, (reason, again) in work.heard.refused.items():
+        for stage, (reason, again) in work.report.refused.items():
             if again and stage in left:
                 because = because or reason
         if not because and left:
@@ -316,11 +318,11 @@ class Forms:
         return because
 
     def _known(self, wanted: WantedForm) -> bool:
-        """Whether the version lies in the artifact root, accepted."""
-        return form_plan.plain(self._look.forms, wanted.version, wanted.digest) is not None
+        """Whether the accepted version is in the artifact root."""
+        return form_plan.plain(self._disk.forms, wanted.version, wanted.digest) is not None
 
     def _after(self, wanted: WantedForm, because: str, *, early: bool) -> None:
-        """Notes success or failure; a failure holds nothing against the version. `early`: it is not accepted yet."""
+        """Records success or failure; a failure does not count against the version. `early`: it is not accepted yet."""
         if not because:
             self._failures.pop(wanted.digest, None)
             return
@@ -331,26 +333,26 @@ class Forms:
         delay = RETRY_SECONDS[min(failure.count, len(RETRY_SECONDS) - 1)]
         failure.count, failure.because = failure.count + 1, because
         failure.not_before = self._clock.monotonic() + delay
-        said = f"{because}; it is served as it came or in the form that is there, tried again in {delay:.0f} s"
-        self._log.warning("no compiled form", version=wanted.version, because=said)
+        text = f"{because}; it is served as it came or in the form that is there, tried again in {delay:.0f} s"
+        self._log.warning("no compiled form", version=wanted.version, because=text)
         if failure.count == 1:
-            self._async_store.note("form-failed", wanted.version, said)
+            self._async_store.note("form-failed", wanted.version, text)
         while len(self._failures) > kept.MAX_REFUSED:
             del self._failures[next(iter(self._failures))]
 
     async def _learn(self, work: Compilation, wanted: WantedForm) -> None:
-        """Keeps what the child found out: recipes, what can't be made, how long it took."""
-        heard, keys = work.heard, self.keys(wanted.digest)
-        refused = {keys[stage]: text for stage, (text, again) in heard.refused.items() if not again and stage in keys}
+        """Stores what the child reported: recipes, forms that cannot be made, how long it took."""
+        report, keys = work.report, self.keys(wanted.digest)
+        refused = {keys[stage]: text for stage, (text, again) in report.refused.items() if not again and stage in keys}
         left = self._missing(wanted.version, wanted.digest)
         refused = {key: text for key, text in refused.items() if key in {keys[stage] for stage in left}}
-        for stage, text in heard.made.items():
+        for stage, text in report.made.items():
             if stage not in left:
                 self._log.info("compiled", version=wanted.version, stage=stage, because=text)
         for text in refused.values():
             self._log.info("no such form", version=wanted.version, because=text)
         seconds = self._clock.monotonic() - self._began if not left else self._state.seconds
-        await self._keep(self._state.plus(refused=refused, learned=heard.learned, seconds=seconds))
+        await self._keep(self._state.plus(refused=refused, learned=report.learned, seconds=seconds))
 
     async def refuse(self, form: Form, because: str) -> None:
         """Workers proved this form wrong: it is not loaded or made again on this machine."""
@@ -365,15 +367,10 @@ class Forms:
         with suppress(CannotKeep):  # logged; it is found out again
             await self._async_store.do(lambda store: store.put(**{kept.FACT: state.as_json()}))
 
-    async def _remove_unfinished(self) -> None:
-        """What a killed compiler left; none is at work when this is called."""
-        if gone := await asyncio.to_thread(remove_unfinished, self.root, forms=True):
-            self._log.info("unfinished forms removed", names=gone[:10], count=len(gone))
-
     # telling
 
     def told(self, version: str, digest: str) -> Mapping[str, Any]:
-        """For people: the form that is loaded, its gains, or why there is none."""
+        """For answers: the form that is loaded, its gains, or why there is none."""
         form = self.best(version, digest)
         if form is None:
             return {}
@@ -381,8 +378,8 @@ class Forms:
         work, wanted = self._at_work, self._wanted
         if work is not None and wanted is not None and (wanted.version, wanted.digest) == (version, digest):
             because = self._watch.pace.because if self._watch is not None else ""
-            state = f"paused: {because}" if work.paused else work.heard.progress
-            told["compiling"] = ": ".join(filter(None, (work.heard.stage or "starting", state)))
+            state = f"paused: {because}" if work.paused else work.report.progress
+            told["compiling"] = ": ".join(filter(None, (work.report.stage or "starting", state)))
         elif (failure := self._failures.get(digest)) is not None and self._missing(version, digest):
             told["because"] = failure.because
         elif form.form == form_plan.PLAIN:

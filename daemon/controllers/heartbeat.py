@@ -1,7 +1,7 @@
-"""Sends heartbeats to a service outside, so that somebody notices when this machine is dead.
+"""Sends heartbeats to a service outside, which raises an alert when this machine is down.
 
-Decides nothing: `health.heartbeat_planner` says when and what. Invariant: one try at a time, each in a child with a
-limit; a service that does not answer delays nothing else.
+`health.heartbeat_planner` decides when and what. Invariant: one attempt at a time, each in a child with a limit, so a
+service that does not answer delays nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _FORM: Final = WebhookForm("text", "")
 
 
 class Heartbeat:
-    """See the module. `critical` are the sentences of what is critical and not held back, `serving` the version."""
+    """See the module. `critical` returns the sentences of critical alerts that are not held back, `serving` the
+    version.
+    """
 
     name = HEARTBEAT
 
@@ -55,9 +57,9 @@ class Heartbeat:
         """Begins, unless it has begun; a change of the configuration or of the alerts is seen now."""
         if self._task is None:
             self._task = here().start(HEARTBEAT, self._run, restart=True, proved_seconds=inf)
-        self.look()
+        self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Something may have changed."""
         self._look.set()
 
@@ -104,13 +106,13 @@ class Heartbeat:
             self._log.error("heartbeat not delivered", because=outcome.because, tries=self.failures)
 
     def figures(self) -> list[Figure]:
-        """Heartbeats in a row that did not arrive."""
+        """The number of heartbeats in a row that did not arrive."""
         if self.last is None:
             return []
         return [Figure("heartbeat_failures", float(self.failures), "", self.last.because)]
 
     def report(self) -> HeartbeatReport | None:
-        """How it does; None without an address."""
+        """The state of the heartbeats; None without an address."""
         if self.last is None:
             return None
         ago = round(self._clock.monotonic() - self.last.at, 1)

@@ -1,7 +1,8 @@
-"""Compares, every `models.rescan`, the disk with what the last round left; wakes the loop only when they differ.
+"""Compares, every `models.rescan`, the disk with what the last round left; wakes the loop only when
+they differ.
 
-While all is well a round finds nothing to do and costs far more than this check. While anything is under way, waits or
-failed, rounds run every `models.rescan` instead. It changes nothing; on its thread it reads only what was handed to it.
+While all is well a round finds nothing to do, and costs far more than this check. While anything is running, waiting or
+failed, rounds run every `models.rescan` instead. It changes nothing; its thread reads only what it was given.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 from ..config.load import Config
 from ..models.artifacts import is_whole
 from ..models.lifecycle import VersionState
-from ..models.scan import glance
+from ..models.scan import scan_candidates
 from ..models.snapshot import Names, RootSeen
 from ..status.snapshot import Snapshot
 from ..system.clock import Clock
@@ -34,7 +35,7 @@ _SETTLED: Final = (VersionState.ACCEPTED, VersionState.REJECTED)
 
 @dataclass(frozen=True)
 class Rest:
-    """How the last round left things: what a look compares with."""
+    """The state that the last round left, for the comparison."""
 
     root: Path
     link: str
@@ -42,14 +43,14 @@ class Rest:
     settled: frozenset[str]
     copies: frozenset[str]
     trace: dict[str, Mark] = field(default_factory=dict, compare=False)
-    """Everything that was looked at when it was last found unchanged: as long as it stays, there is nothing to see."""
+    """The state of all files at the last check that found no change: while it stays, no scan is needed."""
 
 
 class IdleCheck:
-    """See the module. `in_place` says whether what rounds look after besides is as it was; `wake` begins a round. Both
-    may be called from any thread.
+    """See the module. `in_place` returns whether the other things that rounds check are unchanged; `wake` begins a
+    round.
 
-    `began` is when the look under way began, monotonic seconds; None between looks.
+    Any thread may call both. `began` is when the running check began, monotonic seconds; None between checks.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class IdleCheck:
         self._rest: Rest | None = None
         self.began: float | None = None
         self._period = config().models.rescan
-        self._timer = TimerThread("idle check", self._look, lambda: self._period, clock, later=0.4)
+        self._timer = TimerThread("idle check", self._check, lambda: self._period, clock, later=0.4)
 
     def start(self) -> None:
         self._timer.start()
@@ -75,7 +76,7 @@ class IdleCheck:
         self._timer.stop()
 
     def after_round(self, *, failed: bool) -> float:
-        """To be called when a round ended; in how many seconds the next one is due at the latest."""
+        """To be called when a round ended. Returns after how many seconds the next round is due at the latest."""
         rescan = self._config().models.rescan
         if rescan != self._period:
             self._period = rescan
@@ -85,11 +86,11 @@ class IdleCheck:
             self._rest = rest
         return min(rescan, PAUSE_SECONDS) if rest is None else min(QUIET_ROUNDS * rescan, QUIET_SECONDS)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """On the timer's thread."""
         rest = self._rest
         if rest is None:
-            return  # rounds look by themselves
+            return  # rounds scan by themselves
         self.began = self._clock.monotonic()
         try:
             if not (self._in_place() and unchanged(rest)) and self._rest is rest:
@@ -99,14 +100,14 @@ class IdleCheck:
 
 
 def unchanged(rest: Rest) -> bool:
-    """Whether a look now sees what the last round saw."""
+    """Whether a scan now finds what the last round found."""
     if rest.trace and all(_mark(path) == mark for path, mark in rest.trace.items()):
         return True
     places = [f"{place}/." for place in (rest.root, *rest.copies)]  # itself, should it be a link
     live = f"{rest.root}/{rest.link}/."  # should it lead there over other links
-    found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before it is looked at
+    found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before the scan
     found[live] = _mark(live)
-    seen = glance(rest.root, rest.link, rest.sight, rest.settled)
+    seen = scan_candidates(rest.root, rest.link, rest.sight, rest.settled)
     if seen != rest.sight or not all(map(is_whole, rest.copies)):
         return False
     rest.trace.clear()

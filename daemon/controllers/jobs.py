@@ -1,8 +1,9 @@
-"""Looks after transcription jobs: removes those that are over, reports ends to callback addresses, sees standstill.
+"""Maintains transcription jobs: removes those that are over, reports ends to callback addresses,
+detects a standstill.
 
-Workers take jobs in and work on them, with the daemon or without. Must not touch the disk on the event loop.
-Invariants: a callback that cannot be delivered delays no other; at most AT_ONCE are under way;
-a try that was made counts, also when the disk does not take that.
+Workers accept jobs and work on them, with or without the daemon. The disk is never read on the event loop. Invariants:
+a callback that cannot be delivered delays no other; at most AT_ONCE are being sent; an attempt counts even when it
+cannot be recorded on the disk.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from ..workers.settings_of_config import jobs_dir
 
 JOBS: Final = "jobs"
 BUSY_SECONDS: Final = 2.0
-"""Between two looks while a job waits, runs or is to be reported."""
+"""The time between two readings while a job waits, runs or is to be reported."""
 QUIET_SECONDS: Final = 30.0
 """The same while there is nothing: a daemon at rest is to wake rarely."""
 
 
 class JobKeeping:
-    """See the module. `clock_trouble` says why the wall clock is not believed, "" while it is."""
+    """See the module. `clock_trouble` returns why the wall clock is not trusted, "" while it is."""
 
     name = JOBS
 
@@ -65,7 +66,7 @@ class JobKeeping:
         self._names.close()
 
     def snapshot(self) -> JobsSeen:
-        """As the last look found them."""
+        """The jobs as the last reading found them."""
         return self._seen
 
     async def _run(self) -> None:

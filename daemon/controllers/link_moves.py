@@ -1,7 +1,8 @@
-"""Detects that an operator moved the link to a rejected version, and has that version validated again, once a move.
+"""Detects that an operator moved the link to a rejected version, and has that version validated again, once for each
+move.
 
-It decides nothing else; the daemon reports its own moves here. Invariant: after a start, what can be served at once
-does not wait for such a validation.
+It decides nothing else; the daemon reports its own moves here. Invariant: after a start, a version that can serve at
+once does not wait for such a validation.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from .validation import Validation
 
 
 class LinkMoves:
-    """See the module. `named` is the version that the link named when it was last looked at here; "" for none."""
+    """See the module. `named` is the version that the link named at the last call; "" for none."""
 
     def __init__(self, validation: Validation) -> None:
         self._validation = validation
         self.named = ""
 
     async def follow(self, position: Position) -> None:
-        """To be called after a look, before what was seen is acted on."""
+        """To be called after a scan, before its result is used."""
         sight = self._validation.sight
         if not isinstance(sight, RootSeen):
             return
@@ -32,7 +33,7 @@ class LinkMoves:
             if position.serving is None and self._something_else(position):
                 return
             self.named = named
-            await self._validation.ask(named)
+            await self._validation.validate_again(named)
         self.named = named
 
     def _something_else(self, position: Position) -> bool:

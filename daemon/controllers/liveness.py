@@ -1,7 +1,8 @@
-"""Checks the daemon itself: whether it is alive, and whether its workers answer; reports both to the service manager.
+"""Checks the daemon itself: whether it works, and whether its workers answer; reports both to the
+service manager.
 
-The daemon is alive while rounds end, no controller fails for long, a look between two rounds ends, and both control
-sockets answer a connection from outside. It repairs nothing: the rounds do that, and the watchdog.
+The daemon works while rounds end, no controller fails for long, a check between two rounds ends, and both control
+sockets answer a connection. It repairs nothing: the rounds and the watchdog do.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from ..system.service_manager import ServiceManager
 from .wakeups import Wakeups
 
 ROUND_SECONDS: Final = 120.0
-"""A round that takes longer hangs, whatever it waits for; so does a look between two rounds."""
+"""A round that takes longer counts as hanging, and so does a check between two rounds."""
 PROBE_SECONDS: Final = 3.0
 CONFIRM_SECONDS: Final = 15.0
 """How long after the start a worker of a former daemon may run with settings that it has not confirmed."""
 
 
-class Looks(Protocol):
-    """A part that looks between two rounds: since when it does, monotonic seconds; None between looks."""
+class RunningCheck(Protocol):
+    """A part that checks between two rounds. `began` is when its running check began, monotonic seconds;
+    None for none.
+    """
 
     began: float | None
 
@@ -38,9 +41,9 @@ class Probed(Protocol):
 
 
 class Liveness:
-    """One daemon's. `failing` names a controller that has failed for long; `sockets` are probed, by their names.
+    """`failing` names a controller that has failed for long; `sockets` are connected to, by their names.
 
-    `unconfirmed` gives the workers that may still answer by former settings; `sentence` describes the daemon.
+    `unconfirmed` returns the workers that may still use former settings; `sentence` describes the daemon.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class Liveness:
         *,
         snapshot: Callable[[], Snapshot],
         wakeups: Wakeups,
-        idle_check: Looks,
+        idle_check: RunningCheck,
         failing: Callable[[], str],
         sockets: Mapping[str, Probed],
         unconfirmed: Callable[[], list[str]],
@@ -63,7 +66,7 @@ class Liveness:
         self._watchdog: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """To be called when the sockets are open. Does nothing where it has begun."""
+        """To be called when the sockets are open. Does nothing when it has begun."""
         if self._watchdog is None:
             keep_alive = partial(self._service_manager.keep_alive, self.wrong)
             self._watchdog = here().start("watchdog", keep_alive, restart=True)
@@ -74,7 +77,7 @@ class Liveness:
             await asyncio.wait({self._watchdog}, timeout=1.0)
 
     async def wrong(self) -> str:
-        """Why this daemon cannot be called alive; "" when it is."""
+        """Why this daemon does not work; "" when it does."""
         now = self._clock.monotonic()
         if self._service_manager.stopping:
             return ""  # the sockets close now; the service manager has a limit of its own for the end

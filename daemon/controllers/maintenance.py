@@ -1,7 +1,8 @@
-"""Runs upkeep on its timer and for the operator: rotates logs, sweeps the disk, removes versions by retention.
+"""Runs upkeep on its timer and for the operator: rotates logs, sweeps the disk, removes versions by
+retention.
 
-It decides only what must stay: everything that is live, previous, held, serving or wanted, by the plan in
-models.retention. Invariant: while the model root cannot be read, nothing of a version is removed.
+It decides only what must stay: all that is live, previous, held, serving or wanted, by the plan in models.retention.
+Invariant: while the model root cannot be read, no version is removed.
 """
 
 from __future__ import annotations
@@ -53,10 +54,9 @@ _FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
 
 
 class Maintenance:
-    """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer, among
-    them OWN_LOGS.
-
-    `trouble` are sentences that are worth an alert; `last` is what the last sweep said; the counts only grow.
+    """See the module. `reopen` has all our writers open their logs again and returns the names that will confirm it,
+    OWN_LOGS among them. `trouble` are sentences for an alert; `last` is the report of the last sweep; the counts only
+    grow.
     """
 
     def __init__(
@@ -101,18 +101,18 @@ class Maintenance:
         return UpkeepSeen(self.trouble, self.last, self.sweeps, self.removed_files, self.removed_bytes)
 
     def clock_trouble(self) -> str:
-        """Why the wall clock is not believed, as of the last pass; "" while it is."""
+        """Why the wall clock is not trusted, as of the last pass; "" while it is."""
         return self._upkeep.clock_held
 
     async def sweep_first(self) -> None:
-        """On a disk without room: what may go goes before anything is served; then the state is tried again."""
+        """When the disk is full at the start: sweeps before anything is served, then tries the state again."""
         self._log.warning("no room for the daemon's own files; sweeping first", because=self._async_store.problem)
         sweep = here().start("first sweep", self._sweep_once)
         self._tasks.append(sweep)
         await asyncio.wait([sweep], timeout=FIRST_SWEEP_SECONDS)
 
     async def with_room(self, make: Callable[[], Awaitable[None]]) -> None:
-        """`make` makes files; where they find no room a sweep comes first, then one more try. Raises OSError."""
+        """Calls `make`, which makes files. If there is no room, it sweeps and tries once more. Raises OSError."""
         try:
             await make()
         except OSError as e:
@@ -125,7 +125,7 @@ class Maintenance:
         try:
             self._swept(await self._upkeep.sweep())
         except (ModelwardError, OSError) as e:
-            self._complain("disk", (f"cannot sweep: {e}",))
+            self._report("disk", (f"cannot sweep: {e}",))
         await self._async_store.check()
 
     async def stop(self) -> None:
@@ -147,12 +147,12 @@ class Maintenance:
                 soon = await self._tick()
             except ModelwardError as e:
                 soon = False
-                self._complain("round", (str(e),))
+                self._report("round", (str(e),))
             except OSError as e:
                 soon = False
-                self._complain("round", (f"cannot keep the disk in order: {e.strerror or e}",))
+                self._report("round", (f"cannot keep the disk in order: {e.strerror or e}",))
             else:
-                self._complain("round", ())
+                self._report("round", ())
             here().works(UPKEEP)
 
     async def _follow_files(self) -> None:
@@ -162,7 +162,7 @@ class Maintenance:
         """
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
-            self._complain("writing", tuple(await self.follow_own_logs()))
+            self._report("writing", tuple(await self.follow_own_logs()))
             await self._async_store.check()
             here().works(FILES)
 
@@ -171,7 +171,7 @@ class Maintenance:
         while True:
             await asyncio.sleep(FORWARD_SECONDS if self.forwarding.wanted else FOLLOW_SECONDS)
             trouble = await self.forwarding.pass_on()
-            self._complain("forwarding", (trouble,) if trouble else ())
+            self._report("forwarding", (trouble,) if trouble else ())
             here().works(FORWARDING)
 
     async def _tick(self) -> bool:
@@ -179,12 +179,12 @@ class Maintenance:
         await self.rotate()
         done = await self._upkeep.sweep()
         self._swept(done)
-        self._complain("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
+        self._report("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
         if self._async_store.no_room:
             await self._async_store.check()
         return done.more
 
-    # what the operator asks
+    # requests of the operator
 
     async def disk(self, *, progress: bool = False) -> DiskAnswer | DiskProgressAnswer:
         return self._upkeep.progress() if progress else await self._upkeep.disk()
@@ -196,7 +196,7 @@ class Maintenance:
         return done
 
     async def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> RotateAnswer:
-        """Rotates what is due; archives of writers that reopen are compressed once all of them have."""
+        """Rotates what is due. Archives of writers that reopen are compressed after all of them have."""
         rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
         done = await self._upkeep.aside(rotate)
         if done.tell_writers:
@@ -204,7 +204,7 @@ class Maintenance:
         if not dry_run:
             packed = await self._upkeep.pack(reopened=done.tell_writers)
             if not file:
-                self._complain("logs", (*done.trouble, *packed))
+                self._report("logs", (*done.trouble, *packed))
         if not dry_run and any(step.action in ("rotated", "dropped") for step in done.steps):
             self._async_store.note("rotated", "", "log files rotated", rotation=done)
         return done
@@ -233,14 +233,14 @@ class Maintenance:
             self._log.warning("writers did not open their logs anew", writers=", ".join(sorted(self._owed)))
 
     def reopened(self, worker: str) -> None:
-        """A worker said that it writes to the new files; or OWN_LOGS: the daemon itself does."""
+        """A worker reported that it writes to the new files; OWN_LOGS: the daemon does."""
         self._owed.discard(worker)
         self._answered.set()
 
     # what must stay
 
     def _keep(self, rule: str) -> Keep:
-        """As things are now; what is given may be asked from any thread."""
+        """What must stay now; any thread may call the result."""
         if rule in KEPT_BY_RETENTION and not isinstance(self._validation.sight, RootSeen):
             return lambda name: "the model root can't be read"
         if rule in KEPT_BY_RETENTION and self._async_store.unread:
@@ -253,7 +253,7 @@ class Maintenance:
         return retention_decides(rule)
 
     def _kept_versions(self) -> dict[str, str]:
-        """Every version that was looked at, with why it must stay; "" when it may go."""
+        """Every version, with the reason why it must stay; "" when it may go."""
         versions = [
             Kept(
                 e.name,
@@ -312,9 +312,9 @@ class Maintenance:
 
     def _swept(self, done: SweepAnswer) -> None:
         trouble = tuple(done.trouble)
-        if done.resting:  # the disk was not looked at: what was wrong with it is
+        if done.resting:  # the disk was not read: its trouble stays
             trouble += tuple(s for s in self._found.get("disk", ()) if s not in trouble)
-        self._complain("disk", trouble)
+        self._report("disk", trouble)
         self.last = done
         self.sweeps += 1
         self.removed_files += done.removed.files
@@ -322,7 +322,7 @@ class Maintenance:
         if any(row.removed for row in done.classes):
             self._async_store.note("sweep", "", "disk swept", classes=done.classes)
 
-    def _complain(self, part: str, trouble: tuple[str, ...]) -> None:
+    def _report(self, part: str, trouble: tuple[str, ...]) -> None:
         """What is wrong with one part of upkeep now; what is new is logged and becomes an alert."""
         known = set(map(_without_figures, self.trouble))
         trouble = tuple(dict.fromkeys(trouble))
@@ -339,5 +339,5 @@ async def _nothing() -> Sequence[str]:
 
 
 def _without_figures(sentence: str) -> str:
-    """What is said, whatever its numbers are by now."""
+    """The sentence without its numbers, to recognise it again."""
     return _FIGURE.sub("#", sentence)

@@ -1,4 +1,4 @@
-"""Notes the links that lie in a version and were meant for the model root, as they come and go.
+"""Logs the links that are in a version and were meant for the model root, when they appear.
 
 It decides and changes nothing. Invariant: each is logged and kept in the history once.
 """
@@ -14,14 +14,14 @@ from ..state.async_store import AsyncStore
 
 
 class MisplacedWatch:
-    """`found`: what the last look found, as "version/name", each with what to do."""
+    """`found` has the links of the last scan, as "version/name", each with what to do."""
 
     def __init__(self, async_store: AsyncStore) -> None:
         self._async_store, self._log = async_store, structlog.get_logger("models")
         self.found: dict[str, str] = {}
 
-    def look(self, sight: RootSeen, models: Models) -> None:
-        """Takes a look into account."""
+    def take(self, sight: RootSeen, models: Models) -> None:
+        """Takes the result of a scan."""
         before = self.found
         self.found = {
             f"{seen.name}/{name}": sentence(models.root, models.link, seen.name, name, to)

@@ -1,7 +1,8 @@
-"""Sends what the planner asks for to the channels, and remembers what was told and what they took.
+"""Sends the planner's messages to the channels, and records which alerts were sent and what the
+channels took.
 
-Decides nothing: `health.notification_planner` says what is worth a message. Invariant: a message counts as sent only
-once some channel took it, so a crash repeats it rather than losing it.
+`health.notification_planner` decides what to send. Invariant: a message counts as sent only when a channel took it, so
+after a crash it is sent twice rather than never.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ class Notifications:
         self.missed: dict[str, tuple[MissedAlert, ...]] = {}
 
     def take_up(self, told: Mapping[str, GroupNotified], missed: Mapping[str, tuple[MissedAlert, ...]]) -> None:
-        """What a former daemon told, and what it held back."""
+        """Sets what a former daemon sent, and what it held back."""
         self.told, self.kept, self.missed = dict(told), dict(told), dict(missed)
 
     def configure(self) -> None:
-        """The receivers are those of the configuration in force."""
+        """Sets the receivers to those of the configuration in force."""
         alerts = self._config().alerts
         if alerts is not self._configured:
             self._configured = alerts
@@ -73,11 +74,11 @@ class Notifications:
         return Wording(alerts.keyword, alerts.template)
 
     def is_told(self, fingerprint: str) -> bool:
-        """Whether somebody was told that this alert fires."""
+        """Whether a message about the start of this alert was sent."""
         return any(fingerprint in told.firing for told in self.told.values())
 
     def miss(self, alert: Alert, began: float) -> None:
-        """Keeps an alert that came and went while it was held back, for the message afterwards."""
+        """Keeps an alert that came and went while it was held back, for a later message."""
         zone, wall = zone_of(self._config().alerts.time_zone), self._clock.wall()
         times = f"{clock_text(wall - self._clock.monotonic() + began, zone)} to {clock_text(wall, zone)}"
         missed = MissedAlert(alert.rule.name, alert.fingerprint, f"{times}: {message_text.sentence(alert)}")
@@ -85,7 +86,7 @@ class Notifications:
         self.missed[group] = (*self.missed.get(group, ()), missed)[-MAX_MISSED:]
 
     def announce(self, items: Iterable[Item], held: HeldBack, ends: Mapping[str, str]) -> float | None:
-        """Sends what is due; when it has to be asked again. `ends` says how alerts ended, by fingerprint."""
+        """Sends what is due. Returns when to call it again. `ends` has the text of how alerts ended, by fingerprint."""
         served = {severity for channel in self.notifier.channels for severity in channel.address.severities}
         if not served:
             return None
@@ -116,7 +117,7 @@ class Notifications:
 
         self.notifier.put(write, arrived, lambda address: message.group in address.severities)
 
-    def tell(self, words: Callable[[str, int], message_text.Text]) -> None:
+    def send_text(self, words: Callable[[str, int], message_text.Text]) -> None:
         """A message that is no alert, for the main receivers. `words` is given the host's name and the room."""
         wording = self._wording
 
@@ -125,8 +126,8 @@ class Notifications:
 
         self.notifier.put(write, to=lambda address: address.main)
 
-    async def test(self) -> AlertsTestAnswer:
-        """A test message to every channel now; how each went."""
+    async def send_test(self) -> AlertsTestAnswer:
+        """Sends a test message to every channel now; returns each result."""
         self.configure()
         text, wording = message_text.test_text(self._host, self._config().alerts.language), self._wording
         results = await self.notifier.test(lambda address: wording.worded(text, address))

@@ -1,6 +1,7 @@
-"""Builds the parts that talk to the world by the clock: heartbeats, probes through our own port, the daily digest.
+"""Builds the parts that use the network on a timer: heartbeats, probes through our own port, the daily
+digest.
 
-It only puts them together and shows them; each decides and acts by itself.
+It only builds them and adds them to the alerts; each decides and acts by itself.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ class OutsideParts:
             address=lambda: listen_socket.address,
             version=lambda: config().models.root / live() if live() else None,
             busy=lambda: activation.busy,
-            happened=partial(alert_manager.look, at_once=True),
+            happened=partial(alert_manager.check, at_once=True),
         )
         self.digest = Digest(
             config, clock, async_store, snapshot=snapshot, alert_manager=alert_manager, probe=self.probe.record
         )
         alert_manager.more += [self.heartbeat.figures, self.probe.figures]
         alert_manager.exposed.append(self.probe.expose)
-        alert_manager.changed.append(self.heartbeat.look)
+        alert_manager.changed.append(self.heartbeat.check)
 
     @property
     def controllers(self) -> tuple[Heartbeat, Probe, Digest]:

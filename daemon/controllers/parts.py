@@ -1,7 +1,7 @@
 """The controllers of a round: thin adapters from the daemon's parts to `round.Controller`.
 
-Each one names what its part does in a round, when that is due, and how it ends. What is decided, the parts decide.
-Invariant: none holds the supervisor, and none calls another controller.
+Each names what its part does in a round, when that is due, and how it ends. The parts decide. Invariant: none holds the
+supervisor, and none calls another controller.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from .validation import Validation
 
 
 class _Part(Struct):
-    """A controller that time alone does not concern, and that has nothing to end."""
+    """A controller that is never due by time alone, and that has nothing to end."""
 
     name = ""
 
@@ -59,7 +59,7 @@ class _Part(Struct):
 
 
 class ModelRootController(_Part):
-    """Looks at the model root and at the compiled forms. `check` is called on the thread that looks."""
+    """Reads the model root and the compiled forms. `check` runs on the same thread."""
 
     validation: Validation
     forms: Forms
@@ -68,10 +68,10 @@ class ModelRootController(_Part):
     name = "model-root"
 
     async def ensure(self) -> None:
-        """The watch first: what comes while it looks wakes it again."""
-        if said := await self.validation.look(self.check):
-            structlog.get_logger("supervisor").info(said)
-        await self.forms.look(wanted.digest for wanted in self.order.wanted(all_accepted=True))
+        """The watch is checked first, so that a change during the scan causes another round."""
+        if report := await self.validation.scan(self.check):
+            structlog.get_logger("supervisor").info(report)
+        await self.forms.read_disk(wanted.digest for wanted in self.order.wanted(all_accepted=True))
 
 
 class ActivationController(_Part):
@@ -91,19 +91,19 @@ class ActivationController(_Part):
             self.activation.improve()
 
     def _returning(self) -> bool:
-        """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
+        """Whether workers of a former daemon may still join: a rollout without them would have no canary."""
         expected = self.registry.expected.values() if self.former().in_time(self.clock.monotonic()) else ()
         return any(processes.identity(who.pid) == who for who in expected)
 
     def next_due(self) -> float | None:
-        return min((m for m in (self.activation.next_look(), self.former().deadline) if m is not None), default=None)
+        return min((m for m in (self.activation.next_check(), self.former().deadline) if m is not None), default=None)
 
     async def stop(self) -> None:
         await self.activation.stop()
 
 
 class SocketsController(_Part):
-    """Makes the sockets of workers and of the API again when their files were removed, or their server ended."""
+    """Opens the sockets of workers and API again when their files were removed or their server ended."""
 
     channel: WorkersSocket
     api: AdminServer
@@ -126,9 +126,9 @@ class SocketsController(_Part):
 
 
 class WorkersController(_Part):
-    """Keeps as many workers as there should be, each with the settings in force.
+    """Keeps the right number of workers running, each with the settings in force.
 
-    `because` says why there are so many workers. `drain_seconds` is what they get at the end; None leaves them to the
+    `because` is the reason for that number. `drain_seconds` is their time at the end; with None they continue for the
     next daemon.
     """
 
@@ -175,7 +175,9 @@ class WorkersController(_Part):
         self.pool.step()
 
     def _needed(self) -> Need:
-        """What the served version takes; while nothing is served, the largest that is there. Kept while not known."""
+        """The memory that the served version needs; while none is served, that of the largest one. The last value while
+        unknown.
+        """
         serving, entries = self.activation.position.serving, self.validation.catalog.entries()
         chosen = [e for e in entries if serving is None or e.digest == serving.digest]
         own = serving.load_bytes if serving is not None else 0  # of the form that is served
@@ -193,7 +195,7 @@ class WorkersController(_Part):
 
 
 class ValidationController(_Part):
-    """Has the versions judged that wait for it, one at a time."""
+    """Has waiting versions validated, one at a time."""
 
     validation: Validation
     activation: Activation
@@ -231,7 +233,7 @@ class CompilationController(_Part):
 
 
 class MaintenanceController(_Part):
-    """Disk and logs, which have a timer of their own."""
+    """Disk and logs, which have their own timer."""
 
     maintenance: Maintenance
     name = "maintenance"
@@ -257,7 +259,7 @@ class PanelController(_Part):
 
 
 class ServiceManagerController(_Part):
-    """Reports to the service manager how things are."""
+    """Reports the state of the daemon to the service manager."""
 
     liveness: Liveness
     name = "service-manager"
@@ -271,13 +273,13 @@ class ServiceManagerController(_Part):
 
 
 class AlertingController(_Part):
-    """Compares the daemon's own parts with the rules. After them, so that it sees what failed in this round."""
+    """Compares the daemon's parts with the rules. It runs after them, so it sees what failed in this round."""
 
     alert_manager: AlertManager
     name = "alerting"
 
     async def ensure(self) -> None:
-        self.alert_manager.look()
+        self.alert_manager.check()
 
     async def stop(self) -> None:
         await self.alert_manager.stop()
@@ -299,9 +301,9 @@ def in_order(
     liveness: Liveness,
     alert_manager: AlertManager,
 ) -> tuple[Controller, ...]:
-    """Every controller, in the order in which they run: alerting after the parts that it reports on.
+    """All controllers, in the order in which they run: alerting after the parts that it reports on.
 
-    `outside` are those that use the network: what they send follows the alerts.
+    `outside` use the network: what they send depends on the alerts.
     """
     validation, activation = workers.validation, workers.activation
     order = FormOrder(forms, validation, activation)

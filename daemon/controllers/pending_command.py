@@ -1,6 +1,6 @@
-"""A command of the operator that waits for its outcome.
+"""A command of the operator that waits for its result.
 
-Decides nothing. Invariant: it is answered once; later answers have no effect.
+It decides nothing. Invariant: it is answered once; later answers have no effect.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Has a clip with a known text sent through the service's port every so often, as a client would.
+"""Has a clip with a known text sent through the service's port at intervals, as a client does.
 
-What came back is judged by the child and counted in `health.probe_record`. Invariants: one probe at a time; none during
-a rollout or while nothing is served, so that none is ever held against a version.
+The child judges the answer, and `health.probe_record` counts. Invariants: one probe at a time; none during a rollout or
+while nothing is served, so that none counts against a version.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Probe:
-    """See the module. `address` is where the service listens, "" for nowhere; `version` is the directory of what is
-    served, None while nothing is; `busy` says whether a rollout is under way; `happened` is called after each probe."""
+    """See the module. `address` is where the service listens, "" for nowhere; `version` is the served directory, None
+    for none.
+
+    `busy` returns whether a rollout runs; `happened` is called after each probe.
+    """
 
     name = PROBE
 
@@ -78,7 +81,7 @@ class Probe:
             self._happened()
 
     async def once(self) -> None:
-        """Sends one, if there is something to ask with and somebody to ask."""
+        """Sends one probe, if there is a clip and a version that serves."""
         config = self._config()
         version = self._version()
         if off := self._off(config, version):

@@ -1,8 +1,8 @@
-"""Reloads the configuration: takes the changed file up whole, or not at all.
+"""Reloads the configuration: applies the changed file completely or not at all.
 
-It decides which keys wait for a new daemon, and reports them until then. Invariants: what holds is the file as it was
-when the last request came, or the old configuration with the reason; success means that every worker confirmed what a
-running worker can take up.
+It decides which keys wait for a new daemon, and reports them until then. Invariants: in force is the file as it was at
+the last request, or the old configuration with a reason. Success means that every worker confirmed what a running
+worker can apply.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ConfigReload:
     """`config` is the configuration in force, `read` reads the one on the disk, `put_in_force` replaces it.
 
     `sentence` describes the daemon; `restart` is the command that starts a new one. `generation` counts the
-    configurations that were in force. `refused` says why the one on the disk is not in force, "" when it is.
+    configurations that were in force. `refused` is why the one on the disk is not in force, "" when it is.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class ConfigReload:
         settings_sync: SettingsSync,
         catalog: Catalog,
         async_store: AsyncStore,
-        look: Callable[[], None],
+        check: Callable[[], None],
         reopen_logs: Callable[[], object],
         wake: Callable[[], None],
     ) -> None:
         self._config, self._read, self._put_in_force = config, read, put_in_force
         self._sentence, self._restart, self._service_manager = sentence, restart, service_manager
         self._listen_socket, self._pool, self._settings_sync = listen_socket, pool, settings_sync
-        self._catalog, self._async_store, self._look = catalog, async_store, look
+        self._catalog, self._async_store, self._check = catalog, async_store, check
         self._reopen_logs, self._wake = reopen_logs, wake
         self._log = structlog.get_logger("supervisor")
         self.generation, self.refused = 1, ""
@@ -88,7 +88,9 @@ class ConfigReload:
             self._reopen_logs()
 
     async def reload(self) -> ReloadOutcome:
-        """Takes the configuration up whole or not at all, as asked last; the service manager is told that it ended."""
+        """Applies the configuration completely or not at all, as of the last request; reports the end to the service
+        manager.
+        """
         async with self._one_reload:
             self._service_manager.reloading()
             try:
@@ -107,7 +109,7 @@ class ConfigReload:
             self.refused = f"configuration refused: {'; '.join(e.mistakes)}"
             self._log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
             self._async_store.note("config-refused", "", str(e))
-            self._look()
+            self._check()
             message = f"{e}; the old configuration stays in force"
             return ReloadOutcome(False, message, [], list(e.mistakes))
         if remark:
@@ -117,7 +119,7 @@ class ConfigReload:
         self._waiting = tuple(c for c in changes if c.applies == "daemon restart")
         self.refused = ""
         self.set_own_level(config.logs.level)
-        self._look()
+        self._check()
         if changes:
             self.generation += 1
             self._async_store.note("config-reloaded", "", ", ".join(c.key for c in changes))
@@ -132,7 +134,7 @@ class ConfigReload:
         return ReloadOutcome(not late, message, [ConfigChange(*c) for c in changes], [])
 
     async def _listen(self, new: Config, changes: tuple[Change, ...]) -> str:
-        """Moves the socket of the service where that changed; a remark on it. Raises BadConfig."""
+        """Moves the service's socket where its address changed; returns a remark on it. Raises BadConfig."""
         if not any(change.key == "workers.listen" for change in changes):
             return ""
         try:
@@ -144,7 +146,7 @@ class ConfigReload:
         return remark
 
     def waiting(self) -> list[PendingKey]:
-        """The keys that only a new daemon takes up, each with a sentence that gives the command."""
+        """The keys that only a new daemon applies, each with a sentence that has the command."""
         return [
             PendingKey(change.key, "daemon restart", [], 0, f"{change.key} waits for a new daemon: {self._restart}")
             for change in self._waiting
@@ -152,12 +154,12 @@ class ConfigReload:
 
 
 def restart_command(unit: str) -> str:
-    """What starts a new daemon without losing a request; `unit` is the service it runs as, "" for none."""
+    """The command that starts a new daemon without losing a request; `unit` is its systemd service, "" for none."""
     return f"systemctl restart {unit}" if unit else "end it with SIGQUIT and start it again; its workers serve on"
 
 
 def effective(old: Config, new: Config, changes: tuple[Change, ...]) -> Config:
-    """The new configuration, but for the keys that only a new daemon takes up: they keep their old values."""
+    """The new configuration, except for keys that only a new daemon applies: they keep their old values."""
     kept: dict[str, dict[str, object]] = {}
     for change in changes:
         if change.applies == "daemon restart":

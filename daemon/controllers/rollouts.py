@@ -1,7 +1,7 @@
-"""Runs rollouts, one at a time, each to its outcome; records the outcome and answers the command behind it.
+"""Runs rollouts one at a time, each to its outcome; records the outcome and answers its command.
 
-It decides neither what is to serve nor the steps of a rollout. Invariant: whatever ends a rollout, it has an outcome
-and another one may begin.
+It decides neither what to serve nor the steps of a rollout. Invariant: however a rollout ends, it has an outcome, and
+another may begin.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ LOAD_TIMES: Final = 20.0
 
 
 class Rollouts:
-    """`serving` is what serves now. `happened` is called when a rollout ended. `known` are the last ones, by id.
+    """`serving` is what serves now. `happened` is called when a rollout ended. `known` are the last ones,
+    by id.
 
-    `command` is the one that the rollout under way answers.
+    `command` is the one that the running rollout answers.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Rollouts:
         return self._task is not None
 
     async def recall(self) -> None:
-        """Records the outcome of the rollout that the end of a former daemon interrupted. Raises CannotKeep."""
+        """Records the outcome of a rollout that the end of a former daemon interrupted. Raises CannotKeep."""
         if former := await self._async_store.do(pos.cut_short):
             self._note_outcome(former, former.because)
             await self._async_store.do(pos.settled)
@@ -83,7 +84,7 @@ class Rollouts:
             await asyncio.wait([self._task], timeout=2.0)
 
     def waits(self, digest: str) -> bool:
-        """Whether rollouts to these bytes failed, and it is too early for another attempt."""
+        """Whether rollouts to these bytes failed and the next attempt is not due."""
         return self._failures.waits(digest, self._clock.monotonic())
 
     def new(self, target: Target, origin: str, because: str) -> Rollout:
@@ -121,7 +122,7 @@ class Rollouts:
                 raise
 
     def _broke(self, because: str) -> None:
-        """The rollout ended without an outcome: this is it. The version is not to blame, and is tried again."""
+        """Sets the outcome of a rollout that ended without one. The version is not at fault, and is tried again."""
         rollout = self._last
         if rollout is None or rollout.decided:
             return
@@ -132,7 +133,7 @@ class Rollouts:
             self._note_outcome(rollout.answer(), because)
 
     def _over(self, command: PendingCommand | None, task: asyncio.Task[None]) -> None:
-        """The rollout ended in any way: another may begin, and the command behind it is answered."""
+        """The rollout ended in some way: another may begin, and its command is answered."""
         rollout, because = self._last, "the rollout was interrupted"
         assert rollout is not None
         if not task.cancelled():
@@ -159,7 +160,7 @@ class Rollouts:
         )
 
     async def _settle(self, rollout: Rollout) -> None:
-        """Writes down how it ended."""
+        """Records how it ended."""
         target = rollout.target
         if rollout.origin != "converge":
             self._note_outcome(rollout.answer(), rollout.because if rollout.succeeded else rollout.outcome)
@@ -181,7 +182,7 @@ class Rollouts:
             self._failures.failed(target.digest, self._clock.monotonic())
 
     def _as_it_came(self, failed: Rollout) -> Rollout | None:
-        """The same version once more, without the form that failed: only then it is the version's fault."""
+        """Runs the same version again without the form that failed: only a second failure is the version's."""
         entry = self._validation.catalog.get(failed.target.version)
         if entry is None or entry.state is not VersionState.ACCEPTED or entry.digest != failed.target.digest:
             return None
@@ -199,5 +200,5 @@ class Rollouts:
 
 
 def load_seconds(configured_seconds: float, target: Target | None) -> float:
-    """How much of its time a worker may use up to load a version: the configured one is for a usual size."""
+    """How much time a worker may use to load a version: the configured time is for a usual size."""
     return max(configured_seconds, LOAD_TIMES * target.load_seconds if target else 0.0)

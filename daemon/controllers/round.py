@@ -18,33 +18,35 @@ from ..system.background import Background
 from ..system.clock import Clock
 
 MOVE_ON_SECONDS: Final = 10.0
-"""So long the others wait for a controller."""
+"""How long the other controllers wait for one."""
 STUCK_SECONDS: Final = 60.0
-"""One that takes longer has failed, until it comes to an end."""
+"""A controller that takes longer has failed until it ends."""
 WRONG_SECONDS: Final = 120.0
-"""A controller that has failed for longer is worth a new daemon."""
+"""When a controller has failed for longer, a new daemon is needed."""
 END_SECONDS: Final = 1.0
 UNKNOWN_SECONDS: Final = 5.0
-"""When the next round is due for a controller that cannot say when it is."""
+"""The time to the next round when a controller is stuck or its `next_due` fails."""
 
 
 class Controller(Protocol):
-    """A part of the daemon that brings about what should be. `name` is that of its alert."""
+    """A part of the daemon that makes one thing as it should be. Its alert has its `name`."""
 
     name: str
 
     async def ensure(self) -> None:
-        """Compares what is with what should be, and begins to act on it. What takes long goes on by itself."""
+        """Compares what is with what should be, and begins to act. Long actions continue by themselves."""
 
     def next_due(self) -> float | None:
-        """When time alone may ask for another round, monotonic seconds."""
+        """When time alone may make another round necessary, monotonic seconds."""
 
     async def stop(self) -> None:
         """Ends what it began."""
 
 
 class _Turn(Struct):
-    """One controller's. `not_before` and `began` are monotonic seconds; `stuck`: it was recorded as such."""
+    """The state of one controller. `not_before` and `began` are monotonic seconds; `stuck`: it was
+    recorded as stuck.
+    """
 
     controller: Controller
     not_before: float = 0.0
@@ -100,7 +102,7 @@ class Round:
             self._background.works(turn.name)
 
     def next_due(self) -> float | None:
-        """When the next round is due at the latest, monotonic seconds; None when no controller asks for one."""
+        """When the next round is due at the latest, monotonic seconds; None when no controller needs one."""
         now = self._clock.monotonic()
         due = [self._background.failures.next_due()]
         for turn in self._turns:
@@ -114,7 +116,7 @@ class Round:
         return min((moment for moment in due if moment is not None), default=None)
 
     def wrong(self) -> str:
-        """Which controller has failed for so long that the daemon cannot be called well; "" for none."""
+        """The controller that has failed for too long; "" for none."""
         now = self._clock.monotonic()
         names = {turn.name for turn in self._turns}
         for failure in self._background.failures.current():
@@ -123,7 +125,7 @@ class Round:
         return ""
 
     def end_soon(self) -> None:
-        """No controller's turn begins any more; one under way gets END_SECONDS."""
+        """No further controller begins in this round; the running one gets END_SECONDS."""
         if not self._over:
             self._over = True
             asyncio.get_running_loop().call_later(END_SECONDS, self._end)

@@ -1,7 +1,7 @@
-"""Carries out mutes and acknowledgements, keeps them in the state, and says what is held back now.
+"""Carries out mutes and acknowledgements, stores them, and reports what is held back now.
 
-What they mean is decided in `health.mutes` and `health.quiet_times`. Invariant: what was answered as done is in the
-state, or the answer says that it is in memory alone.
+`health.mutes` and `health.quiet_times` decide what they mean. Invariant: what was confirmed is stored, or the answer
+says that it is in memory only.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Silences:
     # what is held back
 
     def _quiet(self) -> QuietPlan:
-        """The windows that are open, planned anew when one may have opened or closed, or the clock was set."""
+        """The windows that are open; computed again when one may have opened or closed, or the clock was set."""
         alerts, wall = self._config().alerts, self._clock.wall()
         if alerts is not self._planned_for or not self._plan.since <= wall < self._plan.until:
             self._plan, self._planned_for = quiet_plan(alerts, wall), alerts
@@ -72,7 +72,7 @@ class Silences:
         return ""
 
     def quiet(self, alert: Alert) -> bool:
-        """Whether a window holds it back, and no mute: what it misses then is told afterwards."""
+        """Whether a window, and no mute, holds this alert back: then it is sent afterwards if it ends before."""
         rule, fingerprint = alert.rule, alert.fingerprint
         muted = mutes.mute_of(self._mutes, rule.name, fingerprint, self._clock.wall())
         return muted is None and self._quiet().held_by(rule.name, fingerprint, rule.severity) is not None
@@ -80,7 +80,7 @@ class Silences:
     def held_back(
         self, active: Iterable[Item], told: Mapping[str, GroupNotified], missed: Mapping[str, tuple[MissedAlert, ...]]
     ) -> HeldBack:
-        """Of what is active and of what was told: what must not be told now; of what was missed: what may be told."""
+        """Which active or sent alerts must not be sent now, and which missed ones may be."""
         wall, quiet = self._clock.wall(), self._quiet()
         if not quiet.windows and not self._mutes and not missed:
             return NOTHING_HELD
@@ -124,7 +124,7 @@ class Silences:
     # commands
 
     async def mute(self, name: str, duration: object, why: str) -> CommandOutcome:
-        """Nothing is sent about `name` for so long."""
+        """Holds back all messages about `name` for that time."""
         self._check_name(name, "mute")
         try:
             seconds = parse_duration(duration)
@@ -156,7 +156,7 @@ class Silences:
         return await self._keep("alert-unmuted", f"{names[:500]} may be sent again", "", alert=names[:500])
 
     async def acknowledge(self, name: str, why: str) -> CommandOutcome:
-        """The alerts of this name that fire are not sent again until they have ended."""
+        """Alerts of this name that fire now are not repeated until they have ended."""
         self._check_name(name, "acknowledge")
         firing = [a for a in self._alerts().values() if a.fired is not None]
         found = [a.fingerprint for a in firing if mutes.named(name, a.rule.name, _short(a.fingerprint))]

@@ -135,7 +135,7 @@ class VersionUploads:
         what = f"{count(files, 'file')}, {size(total)}"
         self._async_store.note("uploaded", version, what)
         self._log.info("uploaded", version=version, files=files, bytes=total)
-        await self._looked()
+        await self._scanned()
         return CommandOutcome(True, f"{version} is in the model root ({what}); it is judged now")
 
     async def drop(self, upload: str) -> CommandOutcome:
@@ -165,7 +165,7 @@ class VersionUploads:
         await self._on_thread(f"delete {version}", partial(self._throw_away, version, int(now * 1e9)))
         self._async_store.note("deleted", version, "asked for by command")
         self._log.info("deleted", version=version)
-        await self._looked()
+        await self._scanned()
         return CommandOutcome(True, f"{version} is deleted; the next sweep frees {size(entry.seen.bytes)}")
 
     def _must_stay(self, version: str, state: VersionState) -> str:
@@ -186,8 +186,8 @@ class VersionUploads:
 
     # helpers
 
-    async def _looked(self) -> None:
-        await self._validation.look()
+    async def _scanned(self) -> None:
+        await self._validation.scan()
         self._wakeups.wake()
 
     async def _on_thread(self, what: str, work: Callable[[], T]) -> T:

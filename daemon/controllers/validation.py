@@ -1,4 +1,5 @@
-"""Keeps the catalog of versions up to date: looks at the model root, recalls verdicts, and validates the rest in turn.
+"""Keeps the catalog of versions current: scans the model root, recalls verdicts, and validates the
+others in turn.
 
 It decides only the order: the wanted version first, then the one that has waited longest. Invariant: a verdict is used
 only for the bytes that it was made on, and it is stored before any part acts on it.
@@ -22,36 +23,35 @@ from ..models.artifacts import is_whole
 from ..models.catalog import Catalog, CatalogEntry
 from ..models.form_plan import WantedForm
 from ..models.lifecycle import VersionEvent, VersionState
-from ..models.scan import glance
+from ..models.scan import scan_candidates
 from ..models.settle import ARRIVING, NOT_JUDGED, Unfit, proves_itself
 from ..models.snapshot import RootAbsent, Sight, VersionSeen
-from ..models.unfinished_artifacts import remove_unfinished
 from ..models.validator_process import MODULE, CannotStart, validate
 from ..state.async_store import AsyncStore, CannotKeep
 from ..status.snapshot import VersionsSeen, frozen
 from ..system.available_memory import available_bytes, capacity
-from ..system.background import here
 from ..system.clock import Clock, rfc3339
 from ..system.failures import sentence as broken
 from ..system.processes import python, spawn
 from ..workers.rollout_executor import Target
 from .child_requests import candidate
+from .child_work import ChildWork
 from .copy_watch import CopyWatch
 from .misplaced_watch import MisplacedWatch
 from .verdict_memory import VerdictMemory
 
 BROKE = "an error in the daemon, which is in the log"
 CHANGES_BELIEVED = 3
-"""So many times in a row a version may have changed under the validator while every look saw the same files."""
+"""After so many changes in a row during validation, while every scan found the same files, the pauses grow."""
 RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
-"""After so many attempts in a row that ended without a verdict through no fault of the version."""
+"""The pauses after attempts in a row that ended without a verdict, not because of the version."""
 
 
 class Validation:
-    """See the module. `happened` is called when the supervisor should look at everything again.
+    """See the module. `happened` is called when another round is needed.
 
-    `copy` is the version under judgement once it lies copied: what is made of it may be begun. `unjudged` are versions
-    that could not be judged twice in a row, each with the reason.
+    `copy` is the version that is being validated, once its copy is complete: its forms may be made. `unjudged` are
+    versions whose validation ended twice in a row without a verdict, each with the reason.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Validation:
         self._config, self._clock, self._async_store = config, clock, async_store
         self._happened, self._progress = happened, progress
         self._log = structlog.get_logger("models")
-        self._task: asyncio.Task[None] | None = None
-        self._one_look = asyncio.Lock()
+        self._work = ChildWork(config, self._log, forms=False)
+        self._one_scan = asyncio.Lock()
         self._hindered: dict[str, int] = {}
         self._changes: dict[str, tuple[str, int]] = {}
         self.unjudged: dict[str, str] = {}
@@ -84,34 +84,28 @@ class Validation:
 
     async def start(self) -> None:
         await self.verdicts.start()
-        await self._remove_unfinished()
+        await self._work.remove_unfinished()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await self._work.stop()
 
     def snapshot(self) -> VersionsSeen:
         """The model root and its versions as they are known now."""
         known, unjudged = frozen(self.catalog.entries()), dict(self.unjudged)
         return VersionsSeen(self.sight, known, self.busy, self.still_seconds, unjudged, self.misplaced.found)
 
-    @property
-    def artifact_root(self) -> Path:
-        return self._config().control.cache_dir / "compiled"
+    # scanning
 
-    # looking
+    async def scan(self, before: Callable[[], str] = str) -> str:
+        """Scans the model root once; the catalog is current when this returns. `before` runs on the same thread; its
+        result is returned.
 
-    async def look(self, before: Callable[[], str] = str) -> str:
-        """One look at the model root; the catalog is as it is when this returns.
-
-        One after another: what an older look saw never takes the place of what a newer one did. `before` is called
-        on the same thread, and its answer given back.
+        Scans run one after another, so an older result never replaces a newer one.
         """
-        async with self._one_look:
-            return await self._look(before)
+        async with self._one_scan:
+            return await self._scan(before)
 
-    async def _look(self, first: Callable[[], str]) -> str:
+    async def _scan(self, first: Callable[[], str]) -> str:
         models = self._config().models
         settled = frozenset(
             e.name for e in self.catalog.entries() if e.state in (VersionState.ACCEPTED, VersionState.REJECTED)
@@ -120,8 +114,8 @@ class Validation:
         copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is VersionState.ACCEPTED}
 
         def on_thread() -> tuple[str, Sight, frozenset[str]]:
-            said, seen = first(), glance(models.root, models.link, before, settled)
-            return said, seen, self.copies.look(copies.values())
+            said, seen = first(), scan_candidates(models.root, models.link, before, settled)
+            return said, seen, self.copies.check(copies.values())
 
         said, self.sight, lost = await asyncio.to_thread(on_thread)
         self.copies.found(lost)
@@ -137,7 +131,7 @@ class Validation:
             if note.kind == "vanished":
                 self._async_store.note("vanished", note.version, "its directory is gone")
                 self._asked.pop(note.version, None)
-        self.misplaced.look(self.sight, self._config().models)
+        self.misplaced.take(self.sight, self._config().models)
         gone = [name for name, copy in copies.items() if copy in lost]
         for name in gone:  # removed or damaged: validating again makes a new one
             entry = self.catalog.get(name)
@@ -157,9 +151,9 @@ class Validation:
     # validating
 
     def next(self, wanted: str, live: Target | None) -> None:
-        """Starts a validator on the version that is due, unless one is at work.
+        """Starts a validator on the version that is due, unless one is running.
 
-        `wanted` first, then what a command asked for. It is compared with what is `live`.
+        `wanted` comes first, then what a command requested. The version is compared with `live`.
         """
         if wanted != self._wanted:
             self._wanted = wanted
@@ -168,7 +162,7 @@ class Validation:
         settle, arrive = config.models.settle, config.validation.alert_after
         for entry, unfit in self.catalog.unfit(now, settle):
             self._unfit(entry, unfit)
-        if self._task is not None:
+        if self.busy:
             return
         due = self.catalog.candidates(now, settle, arrive)
         entries = [e for name in self._asked if (e := self.catalog.get(name)) and e.state is not VersionState.REJECTED]
@@ -180,7 +174,7 @@ class Validation:
         self._judge_now(entry, live.artifact if live is not None and live.version != entry.name else "")
 
     def _unfit(self, entry: CatalogEntry, unfit: Unfit) -> None:
-        """Nothing can look through it: that is its verdict, unless the machine is in the way."""
+        """It cannot be read: that is its verdict, unless the machine is at fault."""
         self._asked.pop(entry.name, None)
         if unfit.passing:
             self.catalog.wait(entry, f"{NOT_JUDGED}{unfit.because}", self._pause(entry.name, unfit.because))
@@ -192,11 +186,13 @@ class Validation:
             self._forget_attempts(entry.name)
             self.judged += 1
             self.catalog.refuse(entry, verdict)
-            self._tell_verdict(entry, verdict)
+            self._report_verdict(entry, verdict)
         self._happened()
 
     def hindered(self, name: str) -> str:
-        """Why an attempt to judge this version just ended without a verdict; "" when none did or it is tried again."""
+        """Why the last validation of this version ended without a verdict; "" when none did or it is being
+        tried again.
+        """
         entry = self.catalog.get(name)
         if entry is None or name in self._asked or entry.state is not VersionState.SETTLING:
             return ""
@@ -204,23 +200,23 @@ class Validation:
         return entry.waiting if waits and entry.waiting.startswith((NOT_JUDGED, ARRIVING)) else ""
 
     def arriving(self, name: str) -> bool:
-        """Whether this version looks like a copy under way, and is waited for."""
+        """Whether more files of this version are expected."""
         return self.hindered(name).startswith(ARRIVING)
 
     def insist(self, name: str) -> None:
-        """A command asks for this version as it is now."""
+        """A command requests this version as it is now."""
         self.at_once(name)
         self.catalog.insist(name)
 
     def at_once(self, name: str) -> None:
-        """A command asks for this version: the pause after attempts without a verdict ends."""
+        """A command requests this version: the pause after attempts without a verdict ends."""
         if self._hindered.pop(name, 0):
             self.catalog.hurry(name)
 
-    async def ask(self, name: str) -> None:
-        """Has a version validated again: a rejection of the same bytes is forgotten.
+    async def validate_again(self, name: str) -> None:
+        """Has a version validated again; drops a rejection of the same bytes.
 
-        One that is being judged has that verdict to come.
+        A version that is being validated will have that verdict.
         """
         entry = self.catalog.get(name)
         if entry is None or entry.state is VersionState.VALIDATING:
@@ -233,7 +229,7 @@ class Validation:
             await self.verdicts.forget(name)
 
     def undecided(self, name: str) -> bool:
-        """Whether a verdict on this version, or the reason why there is none now, is still to come."""
+        """Whether a verdict on this version, or the reason for having none, is still to come."""
         entry = self.catalog.get(name)
         if entry is None or self.hindered(name):
             return False
@@ -243,15 +239,16 @@ class Validation:
         self._asked.pop(entry.name, None)
         entry.take(VersionEvent.JUDGING)
         entry.waiting = ""
-        self._task = here().start("judgement", partial(self._judge, entry, live_artifact))
-        self._task.add_done_callback(partial(self._over, entry))
+        self._work.start("judgement", partial(self._judge, entry, live_artifact), partial(self._over, entry))
 
     @property
     def busy(self) -> bool:
-        return self._task is not None
+        return self._work.busy
 
     def next_due(self) -> float | None:
-        """When a version that waits may be judged, monotonic seconds; None while a validator works: its end is told."""
+        """When a waiting version may be validated, monotonic seconds; None while a validator runs: its end wakes the
+        loop.
+        """
         return None if self.busy else self.catalog.next_due()
 
     async def _judge(self, entry: CatalogEntry, live_artifact: str) -> None:
@@ -259,11 +256,11 @@ class Validation:
         self._log.info("validating", version=name)
         self.still_seconds = 0.0
         try:
-            await self._remove_unfinished()
+            await self._work.remove_unfinished()
             answer = await validate(
                 await asyncio.to_thread(self._candidate, entry.seen, live_artifact),
                 spawn,
-                root=self.artifact_root,
+                root=self._work.root,
                 argv=python(MODULE),
                 clock=self._clock,
                 progress=lambda message: self._progress(name, message),
@@ -278,8 +275,8 @@ class Validation:
             raise
 
     def _over(self, entry: CatalogEntry, task: asyncio.Task[None]) -> None:
-        """The judgement ended, in whatever way: no version stays under it."""
-        self._task = self.copy = None
+        """The validation ended in some way: no version stays in that state."""
+        self.copy = None
         if self.catalog.get(entry.name) is entry and entry.state is VersionState.VALIDATING and not task.cancelled():
             self._again(entry, BROKE)
         self._happened()
@@ -290,7 +287,7 @@ class Validation:
             self._happened()
 
     def _candidate(self, seen: VersionSeen, live_artifact: str) -> Candidate:
-        """What the validator is told. On a thread: it reads the machine's figures."""
+        """The request for the validator. On a thread: it reads the machine's figures."""
         config = self._config()
         return candidate(
             config,
@@ -301,22 +298,17 @@ class Validation:
             passed_over=tuple(name for name, _ in seen.misplaced),
         )
 
-    async def _remove_unfinished(self) -> None:
-        """Removes what a killed validator left; no validator may run when this is called."""
-        if gone := await asyncio.to_thread(remove_unfinished, self.artifact_root):
-            self._log.info("unfinished copies removed", names=gone[:10], count=len(gone))
-
     def _stands(self, still_seconds: float) -> None:
         self.still_seconds = still_seconds
 
     def _again(self, entry: CatalogEntry, because: str) -> None:
-        """No verdict, and not the version's fault: it is judged again after a pause that grows."""
+        """There is no verdict, and the version is not at fault: it is validated again after a pause, which grows."""
         if self.catalog.get(entry.name) is not entry:
             return  # it is gone: nothing is remembered of it
         self.catalog.interrupted(entry, f"{NOT_JUDGED}{because}", self._pause(entry.name, because))
 
     def _pause(self, name: str, because: str) -> float:
-        """Until when a version waits that could not be judged now, monotonic seconds."""
+        """When a version that could not be validated is due again, monotonic seconds."""
         count = self._hindered.get(name, 0)
         pause = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
         self._hindered[name] = count + 1
@@ -331,14 +323,16 @@ class Validation:
         for of_name in (self._hindered, self._changes, self.unjudged):
             of_name.pop(name, None)
 
-    def _tell_verdict(self, entry: CatalogEntry, verdict: v.Verdict) -> None:
+    def _report_verdict(self, entry: CatalogEntry, verdict: v.Verdict) -> None:
         kind = "accepted" if verdict.accepted else "rejected"
         log = self._log.info if verdict.accepted else self._log.warning
         log(kind, version=entry.name, because=verdict.because, digest=verdict.digest)
         self._async_store.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.report(verdict))
 
     def _changing(self, entry: CatalogEntry, fingerprint: str, because: str) -> None:
-        """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
+        """The version changed while it was read: it is validated again soon, or after a growing pause if no scan sees a
+        change.
+        """
         if self.catalog.get(entry.name) is not entry:
             return
         known, count = self._changes.get(entry.name, ("", 0))
@@ -365,10 +359,10 @@ class Validation:
             return  # it changed meanwhile, and is another candidate now
         await self.verdicts.remember(entry, fingerprint, answer, conditions)
         if self.catalog.decided(entry, answer):
-            self._tell_verdict(entry, answer)
+            self._report_verdict(entry, answer)
 
     def _still_arriving(self, entry: CatalogEntry, answer: v.Verdict) -> bool:
-        """Whether a rejection is none yet, because the rest of a copy may still bring what is missing."""
+        """Whether a rejection does not count yet, because files that are missing may still be copied."""
         due = entry.changed + self._config().validation.alert_after
         if not answer.incomplete or entry.insisted or proves_itself(entry.seen) or self._clock.monotonic() >= due:
             return False
@@ -377,7 +371,9 @@ class Validation:
         return True
 
     async def reject(self, name: str, digest: str, because: str) -> None:
-        """The workers proved an accepted version wrong: it is rejected until its bytes change or it is judged anew."""
+        """The workers proved an accepted version wrong: it is rejected until its bytes change or it is
+        validated again.
+        """
         entry = self.catalog.get(name)
         if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not VersionState.ACCEPTED:
             return

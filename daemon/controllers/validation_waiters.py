@@ -1,7 +1,8 @@
-"""Answers the requests that wait for verdicts: look at the model root again, validate a version again.
+"""Answers the requests that wait for verdicts: to scan the model root again, or to validate a version
+again.
 
 It decides nothing about versions. Invariant: a waiting request is answered as soon as there is a verdict, or a reason
-why there is none now.
+for having none.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class ValidationWaiters:
     async def validate(
         self, version: str, wait: bool, report: Callable[[CatalogEntry], VersionReport]
     ) -> ValidateOutcome | CommandAccepted:
-        """Has a version judged anew: a rejection is forgotten, an accepted one serves on meanwhile."""
+        """Has a version validated again: a rejection is dropped, an accepted version continues to serve."""
         validation = self._validation
-        await validation.ask(version)
+        await validation.validate_again(version)
         self._wakeups.wake()
         if not wait:
             return CommandAccepted(True, f"{version} is being judged")
@@ -51,9 +52,9 @@ class ValidationWaiters:
         return ValidateOutcome(accepted, f"{what}: {entry.verdict.because}", report(entry))
 
     async def rescan(self, wait: bool) -> CommandOutcome | CommandAccepted:
-        """Looks again now; decided when no version waits for its verdict and no rollout is under way."""
+        """Scans now; it is answered when no version waits for its verdict and no rollout runs."""
         validation, activation = self._validation, self._activation
-        await validation.look()
+        await validation.scan()
         await activation.moves.follow(activation.position)
         self._wakeups.wake()
         fresh = {
@@ -68,7 +69,7 @@ class ValidationWaiters:
         now = self.still()
         for name in sorted(fresh | {linked} - {""}):
             if name != linked and validation.arriving(name):
-                continue  # nobody named it, and a copy under way is nothing to report
+                continue  # no command named it, and a copy under way needs no report
             if because := self._refused(name):
                 return CommandOutcome(False, f"cannot take {name}: {because}; {now}")
         if because := self._link_trouble() or activation.complaint:
@@ -82,9 +83,9 @@ class ValidationWaiters:
         return self._activation.position.still
 
     async def until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:
-        """Waits for a condition that rounds bring about; gives up after WAIT_SECONDS."""
+        """Waits for a condition that rounds bring about, at most WAIT_SECONDS."""
         deadline = self._clock.monotonic() + WAIT_SECONDS
-        if pause:  # the round that was asked for has to happen first
+        if pause:  # the requested round has to run first
             await self._wakeups.next_round(5.0)
         while not condition():
             if self._clock.monotonic() > deadline:

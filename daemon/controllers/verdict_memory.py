@@ -1,6 +1,6 @@
-"""Keeps verdicts in the state and applies them again to the same bytes, under the same conditions.
+"""Stores verdicts and applies them again to the same bytes, under the same conditions.
 
-It judges nothing. Invariant: an acceptance is applied only while the artifact that it speaks of is whole.
+It validates nothing. Invariant: an acceptance is applied only while its artifact is whole.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class VerdictMemory:
             await self._async_store.do(lambda store: store.forget([name]))
 
     async def forget_gone(self, present: set[str]) -> None:
-        """Of the versions that are gone only the last that were judged are still known."""
+        """Keeps, of the versions that are gone, only the last that were validated."""
         gone = [name for name in self._sightings if name not in present][:-MOST_GONE]
         if gone:
-            with suppress(CannotKeep):  # logged; the next look tries again
+            with suppress(CannotKeep):  # logged; the next scan tries again
                 await self._async_store.do(lambda store: store.forget(gone))
                 for name in gone:
                     self._sightings.pop(name, None)
@@ -84,9 +84,8 @@ class VerdictMemory:
                     self._catalog.recall(seen.name, known.digest, verdict, entry.arrived)
 
     def conditions(self) -> str:
-        """What a verdict depends on beside the version's bytes; under others it is judged anew.
-
-        For a thread: it reads which releases are installed.
+        """What a verdict depends on besides the version's bytes; under others the version is validated again. For a
+        thread: it reads which releases are installed.
         """
         config = self._config()
         rules = config.validation.model_copy(update={"compile": "off"})  # no form of a version decides about it

@@ -12,7 +12,7 @@ from ..system.clock import Clock
 
 
 class Wakeups:
-    """`began` is when the round under way began, monotonic seconds; None between rounds."""
+    """`began` is when the running round began, monotonic seconds; None between rounds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -36,7 +36,7 @@ class Wakeups:
 
     @property
     def deciding(self) -> bool:
-        """Whether a round is due or under way: what it will decide is not known yet."""
+        """Whether a round is due or runs, so that its decision is not known yet."""
         return self._wake.is_set() or self.began is not None
 
     async def woken(self, seconds: float) -> None:

@@ -1,4 +1,5 @@
-"""Passes on what the workers report and how their processes ended: to the parts concerned, the history and the clients.
+"""Passes on the workers' reports and the ends of their processes: to the parts, the history and the
+viewers.
 
 It decides nothing. Invariant: a part that raises keeps no other part from its event.
 """
@@ -49,7 +50,7 @@ class WorkerEvents:
         if event.kind == "reopened":
             self._maintenance.reopened(event.worker)
         if event.kind == "stuck":
-            self._stuck.heard(event.worker, event.because)
+            self._stuck.add(event.worker, event.because)
         if event.kind == "refused":
             self._log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
         self._hub.tell("worker", WorkerNews(event.worker, event.kind, event.version))

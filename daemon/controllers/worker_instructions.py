@@ -1,6 +1,6 @@
 """What a worker is started with, and what it is to serve when it joins.
 
-It decides nothing: it puts the configuration and the position into the words of the protocol.
+It decides nothing: it puts the configuration and the position into the protocol's words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SLOWEST_BEAT_SECONDS: Final = 5.0
 
 
 class WorkerInstructions:
-    """`serving` is the version that the workers serve by order of the daemon, None for none."""
+    """`serving` is the version that the workers are ordered to serve, None for none."""
 
     def __init__(
         self, config: Callable[[], Config], listen_socket: ListenSocket, serving: Callable[[], Target | None]
@@ -30,7 +30,7 @@ class WorkerInstructions:
         self._run = secrets.token_hex(8)
 
     def settings(self, name: str) -> tuple[WorkerSettings, int]:
-        """What the new worker of that name is started with, and the descriptor of the listening socket."""
+        """The settings for the new worker of that name, and the descriptor of the listening socket."""
         assert self._listen_socket.sock is not None
         fd = self._listen_socket.sock.fileno()
         return settings_of(name, self._config(), self.terms(), fd, self._run), fd
@@ -40,7 +40,9 @@ class WorkerInstructions:
         return terms_of(self._config(), self._listen_socket.address)
 
     def welcome(self) -> WelcomeState:
-        """What a worker that joins now is to serve. During a rollout, the old version: the worker is moved in turn."""
+        """What a worker that joins now is to serve. During a rollout it is the old version: the worker is moved in
+        turn.
+        """
         beat = min(SLOWEST_BEAT_SECONDS, max(0.5, self._config().rollout.bake / 5))
         serving = self._serving()
         return WelcomeState(serving.version, serving.artifact, beat) if serving else WelcomeState(beat_seconds=beat)

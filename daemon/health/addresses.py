@@ -1,7 +1,7 @@
-"""What an alert address means: which way it is sent, how it is called in logs, how long a text it takes, how often.
+"""Reads an alert address: the kind of receiver, its label for logs, and the limits on its messages (bytes, per minute).
 
-Pure. Addresses hold passwords and tokens: only `label` may be shown or logged, and `scrub` takes every part of an
-address out of a text that somebody else wrote.
+Pure. Addresses hold passwords and tokens. Therefore only `label` may be shown or logged, and `scrub` removes every part
+of an address from text that another program wrote.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SECRET_CHARS: Final = 4
 
 
 class WebhookForm(Struct, frozen=True):
-    """A body of the operator's own: a template for json, form or text, and the header Authorization."""
+    """A request body that the operator configured: a template for json, form or text, and the header Authorization."""
 
     kind: str
     body: str
@@ -60,9 +60,9 @@ class WebhookForm(Struct, frozen=True):
 
 
 class Address(Struct, frozen=True):
-    """One receiver. `label` is safe to show; `text_bytes` is what its messages may be long, UTF-8 counted.
+    """One receiver. `label` is safe to show; `text_bytes` is the most UTF-8 bytes that a message to it may have.
 
-    `severities` are those that it gets; `main`: it is one of those that get everything without a severity too.
+    It gets alerts of `severities`. With `main` it also gets the messages that have no severity.
     """
 
     url: str
@@ -79,12 +79,12 @@ class Address(Struct, frozen=True):
 
 
 def addresses(urls: tuple[str, ...]) -> tuple[Address, ...]:
-    """Each address once, labelled by its kind and its place in the list."""
+    """Each address once; its label is its place in the list and its kind."""
     return tuple(_address(url, number) for number, url in enumerate(dict.fromkeys(urls), start=1))
 
 
 def receivers(alerts: Alerts) -> tuple[Address, ...]:
-    """Everybody that the configuration names, each once, with what it gets."""
+    """Every receiver that the configuration names, each once, with the severities that it gets."""
     routes = {"critical": alerts.route.critical or alerts.to, "warning": alerts.route.warning or alerts.to}
     named = addresses((*alerts.to, *alerts.route.critical, *alerts.route.warning))
     found = [
@@ -118,7 +118,7 @@ def _address(url: str, number: int) -> Address:
 
 
 def host_of(rest: str) -> str:
-    """The host in what follows "://", in small letters; "" when there is none."""
+    """The host in the text after "://", in small letters; "" when there is none."""
     try:
         return urlsplit("//" + rest).hostname or ""
     except ValueError:
@@ -126,9 +126,10 @@ def host_of(rest: str) -> str:
 
 
 def scrub(text: str, url: str, *more: str) -> str:
-    """`text` without any part of `url` that may be a secret, as written and decoded; keys of its query are none.
+    """`text` without any part of `url` that may be a secret, both as written and decoded. Names in its query are not
+    secret.
 
-    `more` are other secrets, like a header; each of their words is one.
+    `more` are other secrets, such as a header; each word of them is secret.
     """
     _, _, rest = url.partition("://")
     place, _, query = rest.partition("?")

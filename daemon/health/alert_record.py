@@ -1,7 +1,7 @@
-"""What of the alerts outlives the daemon: which fire since when, and what people were told of them.
+"""What is kept of the alerts over a restart: which alerts fire, since when, and which were sent.
 
-Pure: a JSON value and back. Written down are wall times, for no other clock outlives a process; one that jumped makes
-a message late or early by as much, never double or lost.
+Pure: to a JSON value and back. The record has wall times, because no other clock outlives a process. If that clock is
+set, a message comes early or late by the same amount; none is lost or sent twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_MISSED: Final = 50
 
 
 class Recalled(Struct, frozen=True):
-    """What a former daemon left: alerts that fired, what was told of them, and what it held back."""
+    """What a former daemon recorded: the alerts that fired, what was sent about them, and what was held back."""
 
     alerts: dict[str, Alert] = field(default_factory=dict)
     told: dict[str, GroupNotified] = field(default_factory=dict)
@@ -36,7 +36,7 @@ def record(
     now: float,
     wall: float,
 ) -> dict[str, Any]:
-    """What to keep. `now` is monotonic, `wall` the same moment in seconds since 1970."""
+    """The record. `now` is monotonic; `wall` is the same moment in seconds since 1970."""
     return {
         "missed": {
             group: [[each.rule, each.fingerprint, each.text[:MAX_CHARS]] for each in entries]
@@ -55,7 +55,7 @@ def record(
 
 
 def read(kept: object, rules: Iterable[HealthRule], now: float, wall: float) -> Recalled:
-    """The same again; of a record that makes no sense, nothing."""
+    """The content of a record. A record that is damaged counts as empty."""
     try:
         if not isinstance(kept, dict):
             return Recalled()

@@ -1,7 +1,7 @@
-"""From figures to alerts: ok, pending, firing, resolved, and "no data", which is none of the others.
+"""Decides the state of each alert from the figures: ok, pending, firing, resolved, or "no data" when it is unknown.
 
-Pure. `for` means that every evaluation in that time was alarming; one that was not begins it anew. An alert that fired
-ends only by a figure that is back at `clear`, never by one that is missing. Times are monotonic seconds.
+Pure. An alert fires when all figures during `for` were alarming. It ends only by a figure that is back at `clear`,
+never by a missing figure. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_DATA_SECONDS: Final = 300.0
 
 
 class AlertState(StrEnum):
-    """Where an alert stands."""
+    """The state of an alert."""
 
     OK = "ok"
     PENDING = "pending"
@@ -32,10 +32,10 @@ class AlertState(StrEnum):
 
 
 class Figure(Struct, frozen=True):
-    """A measured value. None: it could not be measured, and `because` says why; otherwise `because` may explain it.
+    """A measured value. It is None when it could not be measured; then `because` has the reason.
 
-    `expected`: for a good reason it is as it is for now, and begins no alert. The `because` of a value that is not
-    alarming says how the alert ended, if it ends by it.
+    Otherwise `because` may explain the value. If the value ends an alert, `because` tells how the alert ended. With
+    `expected`, there is a good reason for the value now, and it starts no alert.
     """
 
     metric: str
@@ -46,10 +46,12 @@ class Figure(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True):
-    """One rule on one subject. `since`: when its state began; `fired`: when it began to fire, None once it ended.
+    """One rule applied to one subject. `since` is when its state began; `fired` is when it began to fire, None after
+    its end.
 
-    `calm`: since when its figure has been back; `restored`: it fired before the daemon began and was not seen since.
-    `cause`: value and reason of its last alarming figure; `ended`: how it ended, "" until it did.
+    `calm` is since when the figure has been back. `restored`: it fired before the daemon started and has not been
+    measured since. `cause` has the value and reason of the last alarming figure. `ended` tells how it ended, "" until
+    then.
     """
 
     rule: HealthRule
@@ -69,7 +71,9 @@ class Alert(Struct, frozen=True):
         return f"{self.rule.name}:{self.subject}"
 
     def active(self, now: float) -> bool:
-        """Worth telling: it fires, or fired and is out of sight, or nothing is known for too long."""
+        """Whether the alert is worth a message: it fires, or it fired and is not measured now, or nothing is known for
+        too long.
+        """
         if self.state is AlertState.NO_DATA:
             return self.fired is not None or now - self.since >= max(NO_DATA_SECONDS, self.rule.for_seconds)
         return self.state is AlertState.FIRING
@@ -89,10 +93,10 @@ def evaluate(
     hold: bool = False,
     ending: Ending = lambda metric, subject: "",
 ) -> dict[str, Alert]:
-    """The alerts after a look. `looked` are the metrics that `figures` tells all about; others stay as they are.
+    """The alerts after new figures. `figures` has every value of the metrics in `looked`; alerts on other metrics stay.
 
-    `hold`: what was restored does not end yet, because the daemon has just begun and may not know everything.
-    `ending` gives the clause that says how an alert on a metric and subject without a figure ended.
+    With `hold`, restored alerts do not end yet: the daemon has just started and may not know everything. `ending` gives
+    the text for an alert that ends without a figure.
     """
     rules, looked = tuple(rules), frozenset(looked)
     known: dict[str, dict[str, Figure]] = {}
@@ -123,14 +127,14 @@ def evaluate(
 
 
 def _under(alert: Alert, rule: HealthRule) -> Alert:
-    """The alert by the rule as it is now."""
+    """The alert with its rule as it is configured now."""
     return alert if alert.rule is rule else replace(alert, rule=rule)
 
 
 def _subjects(
     rule: HealthRule, mine: Mapping[str, Alert], known: Mapping[str, Figure], ending: Ending
 ) -> dict[str, Figure]:
-    """A figure for each subject that is known now or was before."""
+    """A figure for each subject that is known now or was known before."""
     shown = dict(known)
     for subject, alert in mine.items():
         if subject not in known:
@@ -169,7 +173,7 @@ def step(alert: Alert, figure: Figure, now: float, *, hold: bool = False) -> Ale
 
 
 def _fired(alert: Alert, value: float, now: float, hold: bool) -> Alert:
-    """An alert that fired, with a figure: it fires on unless that has been back for long enough."""
+    """A firing alert after a figure: it continues to fire until the figure has been back for long enough."""
     assert alert.fired is not None
     firing = replace(alert, state=AlertState.FIRING, since=alert.fired, calm=None)
     if alert.rule.alarming(value):
@@ -184,7 +188,7 @@ def _fired(alert: Alert, value: float, now: float, hold: bool) -> Alert:
 
 
 def _resolved(alert: Alert, now: float, ended: str) -> Alert:
-    """The alert that ended, as it was while it fired."""
+    """The alert that ended, with its values from while it fired."""
     value, because = alert.cause or (alert.value, "")
     return replace(
         alert, state=AlertState.RESOLVED, since=now, value=value, because=because, fired=None, calm=None,
@@ -197,7 +201,7 @@ def _over(alert: Alert, now: float) -> bool:
 
 
 def restore(fired: Mapping[str, float], rules: Iterable[HealthRule]) -> dict[str, Alert]:
-    """Alerts that fired when a former daemon ended, from fingerprint and begin; those of unknown rules are dropped."""
+    """Alerts that fired when a former daemon ended, by fingerprint and start; alerts of unknown rules are dropped."""
     by_name = {rule.name: rule for rule in rules}
     alerts = {}
     for fingerprint, since in fired.items():
@@ -211,13 +215,13 @@ def restore(fired: Mapping[str, float], rules: Iterable[HealthRule]) -> dict[str
 
 
 def turned(before: Alerts, after: Alerts) -> list[Alert]:
-    """Alerts that began to fire, and those that ended, from one look to the next."""
+    """The alerts that began to fire, and those that ended, between two evaluations."""
     fired = {f for f, alert in before.items() if alert.fired is not None}
     return [alert for f, alert in after.items() if (alert.fired is not None) != (f in fired)]
 
 
 def due(alerts: Alerts) -> float | None:
-    """When time alone may change a state."""
+    """When the next state may change only because time passes."""
     times = [a.since + a.rule.for_seconds for a in alerts.values() if a.state is AlertState.PENDING]
     times += [a.calm + a.rule.keep_seconds for a in alerts.values() if a.calm is not None]
     return min(times, default=None)

@@ -1,6 +1,6 @@
-"""One answer of a short program of ours: a JSON job on its standard input, what it printed, its exit status.
+"""Runs a short program of ours: a JSON job on its standard input; returns its output and its exit status.
 
-The child is killed when it takes too long, and whatever it left running with it. What it says is not believed here.
+The child and all that it started are killed when it takes too long. Its output is not checked here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MAX_OUTPUT_BYTES: Final = 4096
 
 
 class NoAnswer(Exception):
-    """The program could not be started, or did not end in time; the text says which."""
+    """The program could not be started, or did not end in time; the text has the reason."""
 
 
 async def answer_of(
     module: str, *, name: str, job: Mapping[str, Any], seconds: float, extra: Mapping[str, str]
 ) -> tuple[bytes, int | None]:
-    """What it printed and its status. `extra` is added to its environment. Raises NoAnswer."""
+    """The output and the exit status. `extra` is added to the environment of the child. Raises NoAnswer."""
     try:
         line = json.dumps(job, ensure_ascii=False).encode("utf-8", "replace")
         child = spawn(python(module), name=name, env=environment(extra), stdin=line, stdout="pipe")

@@ -1,8 +1,8 @@
-"""Brings messages to their receivers: each has a queue, a pace and a patience of its own, so none delays another.
+"""Sends messages to their receivers. Each receiver has its own queue, pace and number of attempts, so none delays
+another.
 
-Knows nothing of alerts. A message waits until it arrived, was tried 30 times, was pushed
-out by 100 newer ones, or its channel is gone.
-Addresses reach the sending child by its standard input and are never logged.
+It knows nothing of alerts. A message leaves the queue when it arrived, after 30 attempts, when 100 newer ones follow
+it, or when its channel is gone. The sending child gets addresses on its standard input; they are never logged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ _PASSED_ON: Final = (
 
 
 class Outcome(Struct, frozen=True):
-    """Of one try. `because` is "" when it arrived; `retry_after` is what the receiver asked for, 0 for nothing."""
+    """The result of one attempt. `because` is "" on success; `retry_after` is the wait that the receiver requested, 0
+    for none.
+    """
 
     because: str = ""
     retry_after: float = 0.0
@@ -53,13 +55,13 @@ class Outcome(Struct, frozen=True):
 
 
 class Sender(Protocol):
-    """Tries once, within a bounded time; raises nothing but CancelledError."""
+    """Makes one attempt within a limited time. Raises nothing but CancelledError."""
 
     async def __call__(self, address: Address, text: Text) -> Outcome: ...
 
 
 class Counts(Struct):
-    """What became of a channel's messages; they only grow."""
+    """How many messages of a channel ended in each way; the counts only grow."""
 
     delivered: int = 0
     failed: int = 0
@@ -67,7 +69,7 @@ class Counts(Struct):
 
 
 class Waiting(Struct, eq=False):
-    """A message in a queue. `write` words it for a channel (None: nothing in it for that one)."""
+    """A message in a queue. `write` returns its text for a channel, None when it has nothing for that channel."""
 
     write: Callable[[Address], Text | None]
     arrived: Callable[[], None]
@@ -75,7 +77,7 @@ class Waiting(Struct, eq=False):
 
 
 class AlertChannel(Struct):
-    """One receiver. `failures` in a row; `because` of the last one."""
+    """One receiver. `failures` counts failures in a row; `because` is the reason of the last one."""
 
     address: Address
     queue: deque[Waiting] = field(default_factory=lambda: deque(maxlen=MAX_QUEUE))
@@ -106,7 +108,7 @@ class Notifier:
         self._wanted: tuple[Address, ...] | None = None
 
     def configure(self, wanted: tuple[Address, ...]) -> None:
-        """The receivers from now on; one that stays keeps its queue. Quick when nothing changed."""
+        """Sets the receivers; one that stays keeps its queue. It is quick when nothing changed."""
         if wanted == self._wanted:
             return
         self._wanted = wanted
@@ -133,10 +135,7 @@ class Notifier:
         arrived: Callable[[], None] = lambda: None,
         to: Callable[[Address], bool] = lambda address: True,
     ) -> None:
-        """Queues a message for the channels `to` whom it goes; `arrived` is called for each that took it.
-
-        Never blocks.
-        """
+        """Queues a message for the channels `to`; `arrived` is called for each channel that took it. Never blocks."""
         for channel in self._channels.values():
             if not to(channel.address):
                 continue
@@ -147,7 +146,7 @@ class Notifier:
             channel.changed.set()
 
     async def test(self, write: Callable[[Address], Text]) -> list[ChannelTest]:
-        """Tries every channel once, now, at the same time, whatever waits; how each went."""
+        """Sends one message to every channel at once, past the queues; returns each result."""
         began = self._clock.monotonic()
 
         async def one(channel: AlertChannel) -> ChannelTest:
@@ -158,7 +157,7 @@ class Notifier:
         return list(await asyncio.gather(*(one(channel) for channel in self.channels)))
 
     async def stop(self) -> None:
-        """Gives up what is on its way."""
+        """Cancels what is being sent."""
         tasks = [c.task for c in self.channels if c.task is not None]
         self._channels, self._wanted = {}, None
         for task in tasks:
@@ -222,13 +221,13 @@ class Notifier:
 
 
 def retry_seconds(failures: int, first: float = FIRST_RETRY_SECONDS) -> float:
-    """How long to wait after so many failures in a row: doubling up to five minutes."""
+    """The wait after that many failures in a row; it doubles up to five minutes."""
     doubled = first * 2.0 ** min(max(0, failures - 1), 30)
     return float(min(doubled, LAST_RETRY_SECONDS))
 
 
 async def send_in_child(address: Address, text: Text, seconds: float = SEND_SECONDS, *, ca_file: str = "") -> Outcome:
-    """One try in a process of its own, killed when it takes too long."""
+    """One attempt in a child process, which is killed when it takes too long."""
     job = {"url": address.url, "way": address.way, "text": asdict(text), "seconds": seconds, "ca_file": ca_file}
     if address.form is not None:
         job |= {"kind": address.form.kind, "authorization": address.form.authorization}

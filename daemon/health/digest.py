@@ -1,7 +1,7 @@
-"""A message a day that says how things are, also when all is well: when it is due, and its words.
+"""The daily message about the state of the daemon, which comes also when all is well: when it is due, and its text.
 
-Pure. One that was due while the daemon was down is sent late, within LATE_SECONDS; older ones are left out. Invariant:
-at most one for each due time.
+Pure. A message that was due while the daemon was down is sent up to LATE_SECONDS late; older ones are left out.
+Invariant: at most one message for each due time.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .quiet_times import last_begin, next_begin
 FACT: Final = "alert-digest"
 LATE_SECONDS: Final = 6 * HOUR
 LOOK_SECONDS: Final = 6 * HOUR
-"""It is asked again after so long at most: the clock may have been set."""
+"""The longest time until the next check: the clock may have been set."""
 
 
 class DigestDue(Struct, frozen=True):
-    """Whether one is to be sent now, and in how many seconds to ask again."""
+    """Whether a message is due now, and after how many seconds to check again."""
 
     now: bool
     seconds: float
@@ -38,7 +38,7 @@ def due(at: str, zone: ZoneInfo | None, sent: float, wall: float) -> DigestDue:
 
 
 class DayCounts(Struct, frozen=True):
-    """What happened since the last digest, or since the daemon began: `seconds` ago."""
+    """What happened in the last `seconds`: since the last digest, or since the daemon started."""
 
     seconds: float = 0.0
     requests: int = 0
@@ -50,7 +50,9 @@ class DayCounts(Struct, frozen=True):
 
 
 class DigestFacts(Struct, frozen=True):
-    """How things are. `used_percent` and `free_bytes` are of the fullest disk, `forecast` says when one is full."""
+    """The facts of the message. `used_percent` and `free_bytes` are of the fullest disk; `forecast` names the disk that
+    will be full first.
+    """
 
     version: str
     ready: int

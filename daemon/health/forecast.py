@@ -1,7 +1,7 @@
-"""When a disk will be full, from how it filled in the last quarter of an hour and in the last six hours.
+"""Estimates when a disk will be full, from its growth in the last quarter of an hour and in the last six hours.
 
-Pure. A forecast is given only where both agree: a short burst and a slow night each look like the end of the world to
-one window alone. Points are a minute apart and bounded in number. Times are monotonic seconds.
+Pure. It gives an estimate only where both windows agree: a short burst misleads the short window, a slow night the long
+one. Points are a minute apart, and their number is limited. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Point = tuple[float, float]
 
 
 def slope(points: Iterable[Point], now: float, seconds: float, least: float) -> float | None:
-    """Change a second by least squares over the last `seconds`; None when the points reach back less than `least`."""
+    """The change per second by least squares over the last `seconds`; None when the points cover less than `least`."""
     found = [(at - now, value) for at, value in points if now - at <= seconds]
     if len(found) < 3 or -found[0][0] < least:
         return None
@@ -37,8 +37,9 @@ def slope(points: Iterable[Point], now: float, seconds: float, least: float) -> 
 
 
 def hours_left(points: Iterable[Point], now: float) -> float | None:
-    """Hours until free bytes reach 0, at the slower of two rates that agree; FAR_HOURS: it does not fill; None: too
-    little is known."""
+    """Hours until no bytes are free, at the slower of two rates that agree. FAR_HOURS: the disk does not fill. None:
+    unknown.
+    """
     points = tuple(points)
     short = slope(points, now, SHORT_SECONDS, LEAST_SHORT_SECONDS)
     long = slope(points, now, LONG_SECONDS, LEAST_LONG_SECONDS)
@@ -65,7 +66,7 @@ class _Fill:
 
 
 class Forecast:
-    """See the module: fed with every measurement, asked for figures."""
+    """See the module. It gets every measurement and returns figures."""
 
     def __init__(self) -> None:
         self._disks: dict[str, _Fill] = {}
@@ -74,14 +75,14 @@ class Forecast:
         self._now = 0.0
 
     def add(self, now: float, free: Mapping[str, int], classes: Mapping[str, int]) -> None:
-        """`free` bytes by mount, bytes by disk class. What is not named any more is forgotten."""
+        """Adds free bytes by mount and used bytes by disk class. It forgets names that are missing."""
         self._now = now
         _keep(self._classes, classes, now)
         if _keep(self._disks, free, now):
             self._figures = tuple(self._made())
 
     def figures(self) -> list[Figure]:
-        """Hours left of each disk of which enough is known."""
+        """The hours left for each disk that is known for long enough."""
         return list(self._figures)
 
     def _made(self) -> Iterator[Figure]:
@@ -92,7 +93,7 @@ class Forecast:
                 yield Figure("disk_full_hours", round(hours, 2), mount, because)
 
     def sentence(self) -> str:
-        """The soonest, for people; "" when no disk fills."""
+        """The disk that fills first, as a sentence; "" when no disk fills."""
         soonest = min(self.figures(), key=lambda figure: figure.value or 0.0, default=None)
         if soonest is None or soonest.value is None or soonest.value >= FAR_HOURS:
             return ""

@@ -1,7 +1,7 @@
-"""When the next heartbeat is due, where it goes and what it says: `/fail` while something critical is wrong.
+"""Decides when the next heartbeat is due and to which address: with `/fail` while a critical alert fires.
 
-Pure. Times are monotonic seconds. Invariant: what changes from well to failing, or back, is sent at once, but never
-sooner than LEAST_SECONDS after the last try.
+Pure. Times are monotonic seconds. Invariant: a change between well and failing is sent at once, but not sooner than
+LEAST_SECONDS after the last attempt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ MAX_CHARS: Final = 1000
 
 
 class Beaten(Struct, frozen=True):
-    """The last try: when, to which address, whether it said failing, and why it did not arrive ("" when it did)."""
+    """The last attempt: its time, its address, whether it reported a failure, and why it did not arrive ("" when it
+    did).
+    """
 
     at: float
     url: str
@@ -26,7 +28,7 @@ class Beaten(Struct, frozen=True):
 
 
 def beat_url(url: str, *, failing: bool) -> str:
-    """Where a heartbeat goes: services take `/fail` behind the address as "it lives and is not well"."""
+    """The address of a heartbeat. Services understand `/fail` after it as "it runs, and something is wrong"."""
     if not failing:
         return url
     parts = urlsplit(url)
@@ -34,14 +36,14 @@ def beat_url(url: str, *, failing: bool) -> str:
 
 
 def due(last: Beaten | None, url: str, every: float, *, failing: bool) -> float:
-    """When the next one is to be sent; in the past for at once."""
+    """When to send the next one; in the past for "at once"."""
     if last is None or last.url != url:
         return float("-inf")
     return last.at + (LEAST_SECONDS if last.failing != failing else every)
 
 
 def words(host: str, version: str, critical: Iterable[str]) -> str:
-    """What is posted: services show it."""
+    """The text that is posted; services show it."""
     lines = list(critical)
     said = "\n".join(lines) if lines else f"serving {version}" if version else "nothing is served yet"
     return f"{host}: {said}"[:MAX_CHARS]

@@ -1,8 +1,8 @@
-"""Reads the machine's and our processes' figures: psutil, and /proc where psutil has no word or reads more than we ask.
+"""Reads the figures of the machine and of our processes, from psutil, and from /proc where psutil has less or costs
+more.
 
-What is not there or vanishes while it is read is absent, never 0. Durations are counters in seconds; whoever wants a
-rate keeps the figure before. This is done six times a minute, for ever: each file is read once, and only for what is
-asked of it.
+A figure that cannot be read is absent, never 0. Durations are counters in seconds; the caller computes rates. It runs
+six times a minute, so it reads each file once and only for what is used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ProcessFigures(Struct, frozen=True):
 
 
 class Machine(Struct, frozen=True):
-    """The machine at one moment; None and empty: not to be had here."""
+    """The machine at one moment. None or empty: not available here."""
 
     cpu_busy_seconds: float | None = None
     cpu_idle_seconds: float | None = None
@@ -56,7 +56,7 @@ class Machine(Struct, frozen=True):
 
 
 def read_machine(processes: Mapping[str, int], proc: Path = Path("/proc")) -> Machine:
-    """Everything now. `processes` are pids by the name they shall have; one that is gone is left out."""
+    """All current figures. `processes` maps names to pids; a process that has ended is left out."""
     busy = idle = None
     try:
         times = psutil.cpu_times()
@@ -97,7 +97,7 @@ def _memory(proc: Path) -> tuple[int | None, int | None, float | None, float | N
 
 
 def _oom_kills(proc: Path) -> int | None:
-    """Of our own control group where it counts them, else of the whole machine."""
+    """Of our control group where it counts them, otherwise of the whole machine."""
     ours = cgroups.oom_kills(proc)
     return _counter(_read(f"{proc}/vmstat"), "oom_kill ") if ours is None else ours
 
@@ -125,7 +125,7 @@ def _process(pid: int) -> ProcessFigures | None:
         fds = os.stat(f"/proc/{pid}/fd").st_size or len(os.listdir(f"/proc/{pid}/fd"))
         return ProcessFigures((int(fields[11]) + int(fields[12])) / _TICK, int(fields[21]) * _PAGE, fds)
     except (OSError, ValueError, IndexError):
-        return None  # it ended meanwhile, or is somebody else's now
+        return None  # it ended meanwhile, or the pid belongs to another program
 
 
 def _read(path: str) -> str:

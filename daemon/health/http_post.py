@@ -1,7 +1,6 @@
-"""One HTTP POST with a limit on everything, for the child that sends an alert. Follows no redirect.
+"""One HTTP POST with limits on everything, for the child that sends an alert. It follows no redirect.
 
-Runs in the main thread of that child: an alarm ends what does not end by itself, a server that sends a byte a second
-included.
+It runs in the main thread of that child: an alarm signal ends it, also when a server sends a byte a second.
 """
 
 from __future__ import annotations
@@ -21,7 +20,9 @@ LONGEST_RETRY_SECONDS: Final = 3600.0
 
 
 class NotDelivered(Exception):
-    """The message did not arrive; the text says why and holds no part of the address. `answer` is what came back."""
+    """The message did not arrive. The text gives the reason and holds no part of the address. `answer` is the server's
+    answer.
+    """
 
     def __init__(self, because: str, retry_after: float = 0.0, answer: bytes = b"") -> None:
         super().__init__(because)
@@ -29,7 +30,7 @@ class NotDelivered(Exception):
 
 
 class HttpAnswer(NamedTuple):
-    """What came back with a 2xx."""
+    """The server's answer with a status 2xx."""
 
     status: int
     body: bytes
@@ -95,7 +96,7 @@ def post(
 
 
 def trusted(ca_file: str) -> ssl.SSLContext:
-    """Checks certificates against the system's and those in `ca_file`, "" for none. Raises NotDelivered."""
+    """A TLS context with the system's certificates and those in `ca_file` ("" for none). Raises NotDelivered."""
     context = ssl.create_default_context()
     if ca_file:
         try:

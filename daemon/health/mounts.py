@@ -1,9 +1,8 @@
-"""How full the file systems below our directories are, also while one of them does not answer.
+"""Reads how full the file systems below our directories are, also while one of them does not answer.
 
-`statvfs` on a network or FUSE mount may never return and can't be interrupted. Each such mount is asked by a thread of
-its own, and never by a second one while the first is stuck; nobody waits for it longer than a moment. The file systems
-of PROMPT answer from memory and are asked without that. What follows from the names of paths and mounts alone is worked
-out once and remembered: a look lists the mounts, makes sure that no link is on the way, and asks.
+`statvfs` on a network or FUSE mount may never return and cannot be interrupted. So each such mount has one thread, and
+the caller waits for it only a moment. Mounts of the kinds in PROMPT answer from memory and are read directly. The ways
+from paths to mounts are computed once. Each reading lists the mounts, checks that no link is on the way, and asks.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ STUCK_SECONDS: Final = 5.0
 MAX_MOUNTS: Final = 64
 MAX_MOUNTINFO_BYTES: Final = 4 << 20
 PROMPT: Final = frozenset(("btrfs", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs"))
-"""Kinds whose `statfs` is a look at counters in memory: it waits for no disk and no other machine."""
+"""Kinds whose `statfs` reads counters in memory: it waits for no disk and no other machine."""
 
 StatVfs = Callable[[str], os.statvfs_result]
 
@@ -53,7 +52,7 @@ class MountSpace(Struct, frozen=True):
 
 
 class Mount(Struct, frozen=True):
-    """What is known of a mount. `space` None: it did not answer (yet), and `because` says how that looks."""
+    """What is known of a mount. With `space` None it did not answer, and `because` describes that."""
 
     mount: str
     space: MountSpace | None
@@ -66,9 +65,8 @@ class Mount(Struct, frozen=True):
 
 
 class _Way(Struct, frozen=True):
-    """To the paths of ours below one mount. `steps` from the root down to each, None: a slow mount is on the way.
-
-    `mounts` are what to ask when no step is a link.
+    """The way to our paths below one mount. `steps` lead from the root down to each; None when a slow mount is on the
+    way. `mounts` are read when no step is a link.
     """
 
     places: tuple[str, ...]
@@ -76,8 +74,8 @@ class _Way(Struct, frozen=True):
     mounts: tuple[str, ...]
 
 
-class _Asked(Struct):
-    """One mount's thread. `spaces` are what it found, by mount: a path may lead to another one over a link."""
+class _MountThread(Struct):
+    """The thread of one mount. `spaces` are its results by mount: over a link, a path may lead to another mount."""
 
     began: float
     done: threading.Event = field(default_factory=threading.Event)
@@ -85,26 +83,26 @@ class _Asked(Struct):
 
 
 class Mounts:
-    """See the module. `look` belongs to one thread at a time, and not to the event loop's."""
+    """See the module. `read` belongs to one thread at a time, and not to the event loop's."""
 
     def __init__(self, clock: Clock, statvfs: StatVfs = os.statvfs, proc: Path = Path("/proc")) -> None:
         self._clock, self._statvfs, self._proc = clock, statvfs, proc
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, _MountThread] = {}
         self._text, self._points = b"", dict[str, str]()
         self._paths: tuple[Path, ...] = ()
         self._ways: dict[str, _Way] = {}
 
     @property
     def threads(self) -> int:
-        """Threads that have not come back."""
+        """The number of threads that have not returned."""
         return sum(not asked.done.is_set() for asked in self._asked.values())
 
-    def look(self, paths: Iterable[Path]) -> tuple[Mount, ...]:
-        """The mounts that hold these paths, by name; returns within PATIENCE_SECONDS whatever they do."""
+    def read(self, paths: Iterable[Path]) -> tuple[Mount, ...]:
+        """The mounts that hold these paths, by name. It returns within PATIENCE_SECONDS."""
         paths = tuple(paths)
         if self._mounts_changed() or paths != self._paths:
             self._paths, self._ways = paths, self._ways_to(dict.fromkeys(map(str, paths)))
-        found, fresh = dict[str, Mount](), list[_Asked]()
+        found, fresh = dict[str, Mount](), list[_MountThread]()
         for mount, way in self._ways.items():
             if mount in self._asked:
                 continue
@@ -113,7 +111,7 @@ class Mounts:
                     if name not in found:
                         found[name] = _mount(name, self._space(name))
             else:
-                self._asked[mount] = asked = self._ask(mount, way.places)
+                self._asked[mount] = asked = self._read_mount(mount, way.places)
                 fresh.append(asked)
         deadline = self._clock.monotonic() + PATIENCE_SECONDS if fresh else 0.0
         for asked in fresh:
@@ -132,8 +130,8 @@ class Mounts:
             ways[mount] = _Way(tuple(places), tuple(steps) if prompt else None, tuple(mounts))
         return ways
 
-    def _ask(self, mount: str, places: Iterable[str]) -> _Asked:
-        asked, known = _Asked(self._clock.monotonic()), self._points
+    def _read_mount(self, mount: str, places: Iterable[str]) -> _MountThread:
+        asked, known = _MountThread(self._clock.monotonic()), self._points
 
         def ask() -> None:
             try:
@@ -163,7 +161,7 @@ class Mounts:
         )
 
     def _harvest(self, found: dict[str, Mount]) -> tuple[Mount, ...]:
-        """Those that were found at once, and what threads say of the others by now."""
+        """The mounts that were read at once, and the results of the threads so far."""
         for mount, asked in list(self._asked.items()):
             if asked.done.is_set():
                 del self._asked[mount]
@@ -194,7 +192,7 @@ class Mounts:
 
 
 def _mount(name: str, space: MountSpace | str) -> Mount:
-    """What its file system said: its space, or why there is none."""
+    """The answer of its file system: its space, or the reason why there is none."""
     return Mount(name, None, because=space) if isinstance(space, str) else Mount(name, space)
 
 
@@ -208,7 +206,7 @@ def _steps(path: str) -> Iterator[str]:
 
 
 def _at_once(steps: tuple[str, ...] | None) -> bool:
-    """Whether nothing on the way can take long: no step may be a link, for nobody knows where that leads."""
+    """Whether nothing on the way can take long. No step may be a link, because a link can lead anywhere."""
     if steps is None:
         return False
     missing = ""

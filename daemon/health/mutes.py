@@ -1,8 +1,8 @@
-"""Mutes and acknowledgements: what an operator does not want to be sent, until when and why.
+"""Mutes and acknowledgements: which alerts an operator does not want to receive, until when and why.
 
-Pure. A mute names a rule, one alert (`rule:subject`) or all, and ends by itself; an acknowledgement ends with its
-alert. Both hold wall times, for they outlive the daemon.
-Invariants: at most MAX_MUTES mutes, none longer than MAX_SECONDS.
+Pure. A mute names a rule, one alert (`rule:subject`) or all alerts, and ends by itself; an acknowledgement ends with
+its alert. Both have wall times, because they outlive the daemon. Invariants: at most MAX_MUTES mutes, none longer than
+MAX_SECONDS.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Mute(Struct, frozen=True):
 
 
 class Acknowledgement(Struct, frozen=True):
-    """Somebody looks after an alert since then, wall seconds: it is not sent again by time alone."""
+    """An operator handles this alert since then, wall seconds: it is not repeated."""
 
     since: float
     because: str = ""
@@ -74,7 +74,7 @@ def record(mutes: Mutes, acknowledged: Acknowledged) -> dict[str, Any]:
 
 
 def read(kept: object, wall: float) -> tuple[dict[str, Mute], dict[str, Acknowledgement]]:
-    """What `record` gave, without what has ended; of a record that makes no sense, nothing."""
+    """The content of a record, without what has ended. A record that is damaged counts as empty."""
     try:
         if not isinstance(kept, dict):
             return {}, {}

@@ -1,9 +1,9 @@
-"""What to tell, given what was told: one message a group, when something joined or ended, or it is time to repeat.
+"""Decides what to send from what was sent before: one message for a group, when an alert joined or ended, or to repeat.
 
-Pure. A group is a severity. What is held back (muted, quiet hours) counts neither as new nor as ended until it is no
-longer held back; one message then says all of it. Invariants: an alert that was never told as firing is never told as
-resolved, but for those that came and went while they were held back; between two messages of a group lie at least
-`interval` seconds, however many alerts come and go. Times are monotonic seconds.
+Pure. A group is a severity. An alert that is held back (muted, quiet hours) counts as neither new nor ended until it is
+released; then one message reports all of them. Invariants: the end of an alert is sent only if its start was sent, or
+if both came while it was held back. Two messages of a group are at least `interval` seconds apart. Times are monotonic
+seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from msgspec import Struct, field
 
 
 class NotificationPace(Struct, frozen=True):
-    """`wait`: for others to join before the first message; `interval`: between two; `repeat`: the same (0: never)."""
+    """`wait`: how long the first message waits for other alerts; `interval`: the least time between two messages;
+    `repeat`: the time until the same alerts are sent again (0: never).
+    """
 
     wait: float = 10.0
     interval: float = 120.0
@@ -23,9 +25,8 @@ class NotificationPace(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True):
-    """An active alert as it will be told. `since`: when it began; `not_to`: the channel that it is about.
-
-    `acknowledged`: it is not told again by time alone.
+    """An active alert for a message. `since` is its start; `not_to` the channel that it is about. An `acknowledged` one
+    is not repeated.
     """
 
     fingerprint: str
@@ -37,7 +38,7 @@ class Item(Struct, frozen=True):
 
 
 class MissedAlert(Struct, frozen=True):
-    """An alert that came and went while it was held back: its rule, which one it was, and what is to be told of it."""
+    """An alert that came and went while it was held back: its rule, its fingerprint and its sentence."""
 
     rule: str
     fingerprint: str
@@ -45,15 +46,18 @@ class MissedAlert(Struct, frozen=True):
 
 
 class HeldBack(Struct, frozen=True):
-    """`fingerprints` of alerts that must not be told now; `missed`: by group, what came and went while it was held back
-    and may be told by now."""
+    """`fingerprints` are alerts that must not be sent now. `missed` are, by group, those that came and went while they
+    were held back and may be sent now.
+    """
 
     fingerprints: Set[str] = frozenset()
     missed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class GroupNotified(Struct, frozen=True):
-    """What a group's receivers know: the alerts by fingerprint with their sentences, and when they were last told."""
+    """What the receivers of a group know: the alerts by fingerprint with their sentences, and the time of the last
+    message.
+    """
 
     last_sent: float
     firing: Mapping[str, str] = field(default_factory=dict)
@@ -77,7 +81,7 @@ class Notification(Struct, frozen=True):
 
 
 class NotificationPlan(Struct, frozen=True):
-    """`due`: when time alone will ask for another message."""
+    """`due` is when the next message is due only because time passes."""
 
     messages: tuple[Notification, ...]
     told: dict[str, GroupNotified]
@@ -95,7 +99,7 @@ def plan(
     pace: NotificationPace,
     held: HeldBack = NOTHING_HELD,
 ) -> NotificationPlan:
-    """What is to be sent now."""
+    """What to send now."""
     groups: dict[str, dict[str, Item]] = {}
     for item in active:
         if item.fingerprint not in held.fingerprints:
@@ -119,7 +123,7 @@ def plan(
 def _when(
     items: Mapping[str, Item], known: GroupNotified | None, pace: NotificationPace, held: HeldBack, *, missed: bool
 ) -> float | None:
-    """When this group's next message is due; None: not by time alone."""
+    """When the next message of this group is due; None when no time makes it due."""
     firing = known.firing if known else {}
     fresh = [item for fingerprint, item in items.items() if fingerprint not in firing]
     ended = any(f not in items and f not in held.fingerprints for f in firing)

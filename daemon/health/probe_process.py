@@ -1,7 +1,8 @@
-"""One clip with a known text through the port, as a client: `python -m modelward.daemon.health.probe_process`.
+"""Sends one clip with a known text to the port, as a client does: `python -m modelward.daemon.health.probe_process`.
 
-One JSON job on standard input, one JSON outcome on standard output. A process of its own: it reads clips and tokens
-from disks that may hang, and waits for a port that may not answer. Invariant: it changes nothing and always ends.
+It reads one JSON job on standard input and writes one JSON outcome on standard output. It is a separate process because
+it reads clips and tokens from disks that may hang, and waits for a port that may not answer. Invariant: it changes
+nothing and always ends.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ NO_CLIP: Final = "no clip"
 
 
 class ProbeClip(NamedTuple):
-    """What is sent and what it says."""
+    """The clip that is sent, and its text."""
 
     name: str
     data: bytes
@@ -40,14 +41,14 @@ class ProbeClip(NamedTuple):
 
 
 def main() -> int:
-    """0 also for a probe that failed: the outcome says so."""
+    """Returns 0 also for a probe that failed: the outcome has the reason."""
     job = msgspec.json.decode(sys.stdin.buffer.read(MAX_JOB_BYTES), type=ProbeJob)
     print(msgspec.json.encode(probe(job)).decode(), flush=True)
     return 0
 
 
 def probe(job: ProbeJob) -> ProbeAnswer:
-    """Asks once."""
+    """Sends one clip."""
     try:
         with within(job.seconds):
             clip = _clip(job)
@@ -144,7 +145,7 @@ def _text(path: Path) -> str:
 
 
 def _token(path: str) -> str:
-    """The first token of the service; "" when it asks for none."""
+    """The first token of the service; "" when it requires none."""
     return tokens_in(_read(Path(path), MAX_TEXT_BYTES * 4))[0] if path else ""
 
 

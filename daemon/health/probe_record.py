@@ -1,6 +1,6 @@
-"""What a probe is asked and answers, and what probes came to: counts, failures in a row, how long answers took.
+"""The job and the answer of a probe, and the record of the probes: counts, failures in a row, response times.
 
-Pure. A probe is never held against a version: none is sent during a rollout, and no other part reads this record.
+Pure. A probe never counts against a version: none is sent during a rollout, and no other part reads this record.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEPT: Final = 60
 
 
 class ProbeJob(Struct, frozen=True):
-    """`directories` are looked through in order for NAME.wav with NAME.txt, unless `clip` is given."""
+    """`directories` are searched in order for NAME.wav with NAME.txt, unless `clip` is given."""
 
     host: str
     port: int
@@ -32,7 +32,7 @@ class ProbeJob(Struct, frozen=True):
 
 
 class ProbeAnswer(Struct, frozen=True):
-    """`off`: why there was nothing to ask with; `because`: why it failed, "" when it passed."""
+    """`off` is why no clip could be sent; `because` is why it failed, "" when it passed."""
 
     off: str = ""
     because: str = ""
@@ -41,7 +41,7 @@ class ProbeAnswer(Struct, frozen=True):
 
 
 class ProbeRecord(Struct):
-    """`off` says why nothing is probed, "" while something is; `because` of the last failure in a row."""
+    """`off` is why no probes are sent, "" while they are; `because` is the reason of the last failure in a row."""
 
     off: str = ""
     passed: int = 0
@@ -71,7 +71,7 @@ class ProbeRecord(Struct):
         return found[ceil(0.95 * len(found)) - 1] if found else None
 
     def figure(self, failures: int) -> list[Figure]:
-        """The alert's figure once so many failed in a row; how it ended afterwards."""
+        """The figure of the alert after that many failures in a row; afterwards, the text of how it ended."""
         if self.off or not (self.passed or self.failed):
             return []
         if self.in_a_row >= failures:

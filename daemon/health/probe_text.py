@@ -1,4 +1,4 @@
-"""How far a text is from what was known to be said: letters and digits alone, whatever their case, width and spaces.
+"""Compares a text with the expected one by letters and digits alone, without case, width and spaces.
 
 Pure. A rate is edits by letter of the expected text; 0 is the same.
 """

@@ -1,7 +1,7 @@
-"""When messages wait: maintenance windows and quiet hours by the clock of a time zone, daylight saving time included.
+"""When messages wait: maintenance windows and quiet hours in a time zone, with daylight saving time.
 
 Pure. A window begins at a local time and lasts real seconds; quiet hours end at a local time. A begin in an hour that
-the clock leaves out counts as that much later, one in an hour that comes twice counts once, the first time.
+the clock skips moves by that hour. A begin in an hour that comes twice counts once, the first time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ PASSES: Final = "critical"
 
 
 class OpenWindow(NamedTuple):
-    """What holds messages back now: about which alerts (none: all), whether critical ones pass, until when, and why."""
+    """A window that is open now: the alerts that it holds back (none named: all), whether critical ones pass, its end,
+    and the reason.
+    """
 
     names: tuple[str, ...]
     passes: bool
@@ -63,7 +65,7 @@ def zone_of(name: str) -> ZoneInfo | None:
 
 
 def clock_text(wall: float, zone: ZoneInfo | None) -> str:
-    """A moment for people who read it within a day or so."""
+    """A moment within about a day, as text for people."""
     return _local(wall, zone).strftime("%d %b %H:%M")
 
 

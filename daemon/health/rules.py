@@ -1,6 +1,6 @@
-"""Which figure raises an alert, when, and how grave that is: the operator's rules and the ones that are always there.
+"""The rules for alerts: those that the operator configured, and the built-in ones.
 
-Pure. A rule of the operator's takes the place of the one that is built in for the same figure.
+Pure. A configured rule replaces the built-in rule for the same figure.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ SETTLED_SECONDS: Final = MINUTE
 
 
 class HealthRule(Struct, frozen=True):
-    """`metric` is over (or under) `threshold` for `for_seconds`: it fires; back at `clear` for `keep_seconds`: it ends.
+    """A condition on one figure. An alert fires when `metric` is above `threshold` for `for_seconds`, or below it if
+    not `over`. The alert ends when the figure is back at `clear` for `keep_seconds`.
 
-    `name` is unique among the rules. `standing`: nothing said about the figure means that all is well; otherwise it
-    means that nobody knows.
+    `name` is unique among the rules. With `standing`, a figure that is not reported means that all is well. Without it,
+    a figure that is not reported means that the state is unknown.
     """
 
     name: str
@@ -94,9 +95,10 @@ CRITICAL: Final = frozenset(rule.metric for rule in BUILT_IN if rule.severity ==
 
 
 def rules(given: Iterable[AlertRule]) -> tuple[HealthRule, ...]:
-    """The operator's rules, then each built-in one whose figure has none. Several on one are named by threshold.
+    """The configured rules, then each built-in rule whose figure has none. If a figure has several rules, their names
+    hold the threshold.
 
-    A built-in one that looks for too little stays beside a rule that looks for too much.
+    A built-in rule about too little stays beside a configured rule about too much.
     """
     given = tuple(given)
     count: dict[str, int] = {}

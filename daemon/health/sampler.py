@@ -36,7 +36,7 @@ _PRESSURE: Final = {("cpu", "some"): "cpu", ("memory", "some"): "memory", ("io",
 
 
 class WorkerSeen(Struct, frozen=True):
-    """A worker's own word, as the daemon has it when a measurement begins; `pid` 0: not ours to measure."""
+    """A worker's last report when a measurement begins; `pid` 0: we do not measure it."""
 
     name: str
     pid: int
@@ -49,7 +49,7 @@ class WorkerSeen(Struct, frozen=True):
 
 
 class SystemReading(Struct, frozen=True):
-    """What only the system knows, at one moment; `seconds` is what it took to ask."""
+    """The system's figures at one moment; `seconds` is how long it took to read them."""
 
     at: float
     machine: Machine
@@ -69,14 +69,14 @@ class SystemSample(Struct, frozen=True):
 
 
 class Totals(Struct):
-    """What the workers answered since the daemon began, over their restarts. Requests and errors only grow."""
+    """What the workers answered since the daemon started, over their restarts. Requests and errors only grow."""
 
     requests: int = 0
     errors: int = 0
     _last: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
 
     def add(self, workers: Iterable[WorkerSeen]) -> None:
-        """A worker's counters begin anew with its process: told apart by pid. What it did before is not ours."""
+        """A worker's counters begin again with each process, which its pid shows. What it did before is not counted."""
         now: dict[tuple[str, int], tuple[int, int]] = {}
         for worker in workers:
             key, count = (worker.name, worker.pid), (worker.requests, worker.errors)
@@ -115,13 +115,15 @@ class Sampler:
         return self._before
 
     def read(self, paths: Iterable[Path], pids: Mapping[str, int]) -> SystemReading:
-        """Asks the system, on a thread. `paths` are the directories whose file systems matter, `pids` our processes."""
+        """Reads the system, on a thread. `paths` are directories on the file systems that count; `pids` are our
+        processes.
+        """
         began = self._clock.monotonic()
         machine = read_machine({**pids, DAEMON: os.getpid()}, self._proc)
-        return SystemReading(began, machine, self._mounts.look(paths), self._clock.monotonic() - began)
+        return SystemReading(began, machine, self._mounts.read(paths), self._clock.monotonic() - began)
 
     def take(self, interval_seconds: float, reading: SystemReading, workers: Iterable[WorkerSeen]) -> SystemSample:
-        """Keeps a row and gives everything."""
+        """Adds a row and returns the measurement."""
         workers = tuple(workers)
         self.series.set_interval(interval_seconds)
         began, before, machine, mounts = reading.at, self._before, reading.machine, reading.mounts

@@ -1,8 +1,8 @@
 """Sends one message to one receiver and ends: `python -m modelward.daemon.health.sender_process`.
 
-One JSON job on standard input, one JSON outcome on standard output. A process of its own, so that a receiver that
-hangs, a library with a hundred plug-ins and whatever they leave behind never touch the daemon. The address comes by
-standard input alone; nothing of it goes out again.
+It reads one JSON job on standard input and writes one JSON outcome on standard output. It is a separate process, so
+that a receiver that hangs, or a library with its plug-ins, cannot affect the daemon. The address comes on standard
+input only, and no part of it is written.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ CONTENT_TYPES: Final = {
 
 
 class Job(Struct, frozen=True):
-    """What to send where. `kind` and `authorization` belong to a body of the operator's own, `text["raw"]`."""
+    """What to send, and where. `kind` and `authorization` are for a body that the operator configured,
+    `text["raw"]`.
+    """
 
     url: str
     way: Way
@@ -48,7 +50,7 @@ class Job(Struct, frozen=True):
 
 
 def main() -> int:
-    """0 also for a message that did not arrive: the outcome says so."""
+    """Returns 0 also for a message that did not arrive: the outcome has the reason."""
     job = msgspec.json.decode(sys.stdin.buffer.read(MAX_JOB_BYTES), type=Job)
     because, retry_after = "", 0.0
     logging.disable()  # what a plug-in prints or logs may hold the address
@@ -126,7 +128,7 @@ def _has_apprise() -> bool:
 
 
 def _apprise(url: str, text: dict[str, Any]) -> None:
-    """Everything else that Apprise can reach; its own answer is taken as it is."""
+    """All other addresses, by Apprise; its result is used without a check."""
     if not _has_apprise():
         raise NotDelivered("this kind of address needs the extra: pip install 'modelward[alerts]'")
     import apprise

@@ -1,9 +1,8 @@
-"""A mail by SMTP, with the standard library: for the child that sends an alert.
+"""Sends a mail by SMTP, with the standard library: for the child that sends an alert.
 
 `smtp[s]://[user:password@]host[:port]/to[/to…]?from=…` and the simple forms of Apprise's `mailto[s]://`. Port 465 is
-encrypted from the first byte, port 587 by STARTTLS, which then has to be there. Certificates are always checked. A
-password never goes over a connection that others can read, unless the server is this machine or the address says
-`mode=insecure`.
+encrypted from the first byte; port 587 requires STARTTLS. Certificates are always checked. A password is sent without
+encryption only to this machine, or when the address has `mode=insecure`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Workers that had runs of the model that did not end: a figure for an alert, also once they were replaced.
+"""Counts workers with runs of the model that did not end: a figure for an alert, which outlives the worker.
 
-Such a worker is gone a moment after its successor is ready, which may be before anybody looks. Pure but for the clock
-that it is given. Invariant: each worker counts once, for RECENT_SECONDS from its last report.
+Such a worker is replaced within moments, often before an operator sees it. Pure except for the clock that it is given.
+Invariant: each worker counts once, for RECENT_SECONDS after its last report.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ MOST: Final = 100
 
 
 class StuckWorkers:
-    """`monotonic` is the time now."""
+    """`monotonic` returns the current time."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._found: dict[str, tuple[float, str]] = {}
 
-    def heard(self, worker: str, because: str) -> None:
-        """A worker reported such runs."""
+    def add(self, worker: str, because: str) -> None:
+        """Records that a worker reported such runs."""
         self._found.pop(worker, None)
         self._found[worker] = (self._monotonic(), because)
         while len(self._found) > MOST:
             del self._found[next(iter(self._found))]
 
     def figures(self) -> list[Figure]:
-        """How many there were in the last minutes, and what the last one reported."""
+        """The number of such workers in the last minutes, and the reason that the last one gave."""
         oldest = self._monotonic() - RECENT_SECONDS
         self._found = {name: entry for name, entry in self._found.items() if entry[0] >= oldest}
         last = next(reversed(self._found.items()), None)

@@ -1,7 +1,7 @@
-"""The operator's own wording: a constant keyword, a text for robots, and bodies for gateways that want their own.
+"""The operator's own text: a fixed keyword, a text for robots, and bodies for gateways with their own format.
 
-Pure. Fields in a template are `$name` of FIELDS; whatever else stands in it is sent as it is. Invariant: what goes into
-a body for a program is escaped for that kind of body, so no alert can change its structure.
+Pure. Fields in a template are `$name` of FIELDS; all else in it is sent unchanged. Invariant: what goes into a body for
+a program is escaped for that kind of body, so no alert can change its structure.
 """
 
 from __future__ import annotations

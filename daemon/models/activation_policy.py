@@ -1,9 +1,9 @@
-"""What should be live, and what to do about it now: one decision for one snapshot of the facts.
+"""Decides what should be live, and what to do about it now: one decision for one snapshot of the facts.
 
-Pure, stateless, idempotent: whoever acts records what was done (`committed`, `serving`, holds) and asks again, until
-the answer is Keep or Complain. Invariants: nothing is ever unloaded because something is missing; only accepted bytes
-are activated; nothing of the operator's but a link is ever replaced. A version is recognised by its digest, so other
-files under the same name are another candidate, and the same files under another name need no proof again.
+Pure, stateless, idempotent: the caller records what it did (`committed`, `serving`, holds) and decides again until the
+answer is Keep or Complain. Invariants: nothing is unloaded because something is missing; only accepted bytes are
+activated; of the operator's files only a link is replaced. A digest identifies a version: other files under the same
+name are a new candidate, and the same files under another name need no new proof.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from .snapshot import (
 
 
 class Named(Struct, frozen=True):
-    """A version by its name and the digest of the bytes meant."""
+    """A version: its name and the digest of its bytes."""
 
     name: str
     digest: str
 
 
 class Standing(Struct, frozen=True):
-    """A version that is present. `digest` is "" until its present files were hashed; `arrived`: one clock's seconds.
+    """A version that is present. `digest` is "" until its files were hashed; `arrived` is in seconds of one clock.
 
-    `because` is for the operator: its verdict's, or why it is not judged yet.
+    `because` is for the operator: the reason of its verdict, or why it has none yet.
     """
 
     name: str
@@ -58,9 +58,8 @@ class Standing(Struct, frozen=True):
 
 
 class ActivationRequest(Struct, frozen=True):
-    """A request by command, to be dropped once it was answered by anything but AwaitVerdict.
-
-    activate: `version` is the one to go to. rollback: `version` is the one to leave (what served when it was asked).
+    """A command. It ends with any decision except AwaitVerdict. For activate, `version` is the one to go to. For
+    rollback, it is the one to leave, which served when the command came.
     """
 
     kind: Literal["activate", "rollback"]
@@ -68,12 +67,12 @@ class ActivationRequest(Struct, frozen=True):
 
 
 class ActivationFacts(Struct, frozen=True):
-    """Everything that counts.
+    """All facts that count. `committed`: what the daemon last put on the link or acknowledged there (stored; None at
+    first).
 
-    `committed`: what the daemon last put on the link or acknowledged there (stored; None at first). `serving`: what the
-    workers were last told to serve; None only after a start, until something was decided. `last_good`: what served
-    last, if its private copy is still usable. `previous`: what served before it. `link_bad_seconds`: for how long the
-    link has named no version. `root_absent`: why the root can't be read, "" when it can.
+    `serving`: what the workers were last ordered to serve; None after a start until the first decision. `last_good`:
+    what served last, if its private copy is usable. `previous`: what served before it. `link_bad_seconds`: for how long
+    the link has named no version. `root_absent`: why the root cannot be read, "" when it can.
     """
 
     link: LinkState
@@ -103,14 +102,14 @@ def decide(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     if facts.root_absent:
         return _without_root(facts)
     if facts.asked is not None:
-        return _asked(facts, policy, facts.asked)
+        return _requested(facts, policy, facts.asked)
     if isinstance(facts.link, Names):
         return _named(facts, policy, facts.link.version)
     return _unnamed(facts, policy)
 
 
 def once_accepted(facts: ActivationFacts, policy: ActivationPolicy, name: str, digest: str) -> bool:
-    """Whether a version that is still judged would go live if it was accepted now, with these bytes."""
+    """Whether a version that is being validated would go live if it were accepted now with these bytes."""
     versions = tuple(
         replace(v, state=VersionState.ACCEPTED, digest=digest) if v.name == name else v for v in facts.versions
     )
@@ -126,7 +125,7 @@ def _without_root(facts: ActivationFacts) -> Decision:
 
 
 def _named(facts: ActivationFacts, policy: ActivationPolicy, name: str) -> Decision:
-    """The link names a version: the operator's word, or the daemon's own."""
+    """The link names a version, moved there by the operator or by the daemon."""
     version, serving, committed = facts.version(name), facts.serving, facts.committed
     if version is None:
         return _meanwhile(facts, f"{name} was not looked at yet") or AwaitVerdict(name, "it was not looked at yet")
@@ -154,7 +153,7 @@ def _named(facts: ActivationFacts, policy: ActivationPolicy, name: str) -> Decis
 
 
 def _steady(facts: ActivationFacts, policy: ActivationPolicy, live: Standing) -> Decision:
-    """Link, word and workers agree."""
+    """The link, the record and the workers agree."""
     if better := _better(facts, policy, live.name):
         return better
     if live.state is VersionState.REJECTED:
@@ -164,7 +163,7 @@ def _steady(facts: ActivationFacts, policy: ActivationPolicy, live: Standing) ->
 
 
 def _unnamed(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
-    """There is no link, or it leads to no version: never an order to unload."""
+    """There is no link, or it leads to no version. That is never an order to unload."""
     link, settling = facts.link, facts.link_bad_seconds < policy.settle_seconds
     if facts.serving is not None:
         if isinstance(link, NotALink):
@@ -189,7 +188,7 @@ def _unnamed(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     return _start(facts, because) or Complain(f"{because}; nothing can be served")
 
 
-def _asked(facts: ActivationFacts, policy: ActivationPolicy, asked: ActivationRequest) -> Decision:
+def _requested(facts: ActivationFacts, policy: ActivationPolicy, asked: ActivationRequest) -> Decision:
     if isinstance(facts.link, NotALink):
         return Refuse(f"cannot {asked.kind}: the link can't be moved: {facts.link}; {_still(facts)}")
     if asked.kind == "rollback":
@@ -240,7 +239,7 @@ def _go_to(
 def _put_back(
     facts: ActivationFacts, policy: ActivationPolicy, serving: Named, because: str, rejected: Standing | None
 ) -> Decision:
-    """The link is wrong and something serves: make it name that, if its files are still there."""
+    """The link is wrong and something serves: the link is set to that version, if its files are still there."""
     about = (rejected.name, rejected.digest) if rejected else ("", "")
     if rejected is not None and policy.rejected_link == "keep":
         return _better(facts, policy, serving.name) or Complain(f"{because}; it was left; {_still(facts)}", *about)
@@ -253,7 +252,7 @@ def _put_back(
 
 
 def _better(facts: ActivationFacts, policy: ActivationPolicy, base: str) -> Decision | None:
-    """Under auto, the highest accepted version that is not held, when it is above `base` and all others above it."""
+    """With auto, the highest accepted version above `base` that is not held, unless another one may be newer."""
     if policy.activation != "auto" or isinstance(facts.link, NotALink):
         return None
     above = [v for v in facts.versions if not v.held and is_higher(v.name, base)]
@@ -267,7 +266,7 @@ def _better(facts: ActivationFacts, policy: ActivationPolicy, base: str) -> Deci
 
 
 def _meanwhile(facts: ActivationFacts, because: str) -> Decision | None:
-    """Nothing serves: the last good version, from its private copy, until the link's word can be followed."""
+    """Nothing serves: the last good version serves from its private copy until the version on the link can serve."""
     good = facts.last_good
     if facts.serving is not None or good is None:
         return None
@@ -278,7 +277,9 @@ def _meanwhile(facts: ActivationFacts, because: str) -> Decision | None:
 
 
 def _start(facts: ActivationFacts, because: str) -> Decision | None:
-    """Nothing serves and the link can't be followed: the last good version, else the highest accepted one."""
+    """Nothing serves and the version on the link cannot serve: the last good version does, else the highest accepted
+    one.
+    """
     if early := _meanwhile(facts, because):
         return early
     best = _highest(v for v in facts.versions if not v.held) or _highest(facts.versions)
@@ -305,7 +306,7 @@ def _above(facts: ActivationFacts, than: Standing) -> list[Standing]:
 
 
 def rivals(best: Standing, versions: Iterable[Standing]) -> tuple[str, ...]:
-    """Other accepted versions of which nobody can tell whether they are newer than `best`."""
+    """Other accepted versions whose names do not show whether they are newer than `best`."""
     others = [v for v in versions if v.state is VersionState.ACCEPTED and v.digest != best.digest]
     return tuple(v.name for v in others if relation(v.name, best.name) in (Relation.UNCLEAR, Relation.SAME))
 

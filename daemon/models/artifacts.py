@@ -1,7 +1,7 @@
-"""Whether the private copy of an accepted version is still there, as its own description says.
+"""Checks whether the private copy of an accepted version is complete, by its own description.
 
-It checks names and sizes, never contents: a check costs a few stat calls, on a thread. Anybody who is short of disk may
-empty a cache, so this is checked again and again; what is lost is made again from the version's files.
+It checks names and sizes, never contents: a check costs a few stat calls, on a thread. An operator who needs disk space
+may empty a cache, so the check is repeated; a lost copy is made again from the version's files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How long what failed is left alone: longer after each failure in a row, for each thing by itself.
+"""Decides how long to wait before the next attempt at something that failed: longer after each failure in a row.
 
-Pure: times are arguments, in monotonic seconds. Bounded: of too many things the one that failed longest ago is
-forgotten.
+Pure: times are arguments, in monotonic seconds. The number of records is limited; the one that failed longest ago is
+dropped.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ MOST: Final = 200
 
 
 class Attempts:
-    """See the module. After the n-th failure in a row a thing waits for the n-th pause, later for the last."""
+    """See the module. After the n-th failure in a row the n-th pause counts; after the last pause, that one again."""
 
     def __init__(self, pauses_seconds: Sequence[float], most: int = MOST) -> None:
         self._pauses, self._most = pauses_seconds, most
         self._failed: dict[str, tuple[int, float]] = {}
 
     def failed(self, thing: str, now: float) -> None:
-        """It waits from now on."""
+        """Records a failure; the pause begins now."""
         count, _ = self._failed.pop(thing, (0, 0.0))
         self._failed[thing] = (count + 1, now + self._pauses[min(count, len(self._pauses) - 1)])
         while len(self._failed) > self._most:
@@ -31,5 +31,5 @@ class Attempts:
         return now < self._failed.get(thing, (0, 0.0))[1]
 
     def succeeded(self, thing: str) -> None:
-        """Its next failure is the first again."""
+        """Records a success; the next failure counts as the first."""
         self._failed.pop(thing, None)

@@ -1,7 +1,7 @@
-"""The versions present: what each is, what is known of its bytes, and when it is due for judgement.
+"""The versions that are present: the state of each, its verdict, and when it is to be validated.
 
-Keeps the state of each version by the table in `lifecycle`; reads no disk and no clock. A version is the same as before
-only while its fingerprint is; other bytes under an old name are another candidate.
+It keeps the states by the table in `lifecycle`, and reads no disk and no clock. A version stays the same while its
+fingerprint does; other bytes under an old name are a new candidate.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from .verdict import Verdict
 
 
 class CatalogEntry(Struct):
-    """One version. `first_seen` and `changed` are monotonic seconds, `arrived` is wall seconds for ordering.
-
-    `insisted`: a command asked for these very files, which are then judged as they are.
+    """One version. `first_seen` and `changed` are monotonic seconds; `arrived` is wall seconds, for ordering.
+    `insisted`: a command requested these files, so they are validated as they are.
     """
 
     seen: VersionSeen
@@ -44,7 +43,7 @@ class CatalogEntry(Struct):
 
     @property
     def artifact(self) -> str:
-        """Where its accepted form lies; "" when it has none."""
+        """The path of its accepted form; "" when it has none."""
         return self.verdict.artifact if self.verdict and self.state is VersionState.ACCEPTED else ""
 
     def take(self, event: VersionEvent) -> None:
@@ -52,7 +51,7 @@ class CatalogEntry(Struct):
 
 
 class Note(Struct, frozen=True):
-    """What a look found new about a version."""
+    """A change to a version that a scan found."""
 
     version: str
     kind: str  # seen | changed | vanished
@@ -71,7 +70,7 @@ class Catalog:
         return tuple(self._entries.values())
 
     def update(self, sight: RootSeen, monotonic: float, wall: float) -> list[Note]:
-        """Takes a look into account; what is new."""
+        """Takes the result of a scan; returns what changed."""
         notes = []
         present = {seen.name for seen in sight.versions}
         for name in [name for name in self._entries if name not in present]:
@@ -94,35 +93,35 @@ class Catalog:
         return notes
 
     def recall(self, name: str, digest: str, verdict: Verdict, arrived: float) -> None:
-        """These very bytes were judged before: the verdict holds."""
+        """Applies the stored verdict on the same bytes."""
         entry = self._entries[name]
         entry.digest, entry.verdict, entry.arrived = digest, verdict, arrived
         entry.take(VersionEvent.PASSED if verdict.accepted else VersionEvent.FAILED)
 
     def forget(self, entry: CatalogEntry) -> None:
-        """What was found about these files counts no more: they have to be judged again."""
+        """Drops the verdict on these files: they are validated again."""
         entry.digest, entry.verdict, entry.due, entry.waiting = "", None, 0.0, ""
         entry.take(VersionEvent.CHANGED)
 
     def hurry(self, name: str) -> None:
-        """This version waits no longer, if it waits."""
+        """Ends the wait of this version, if it waits."""
         if entry := self._entries.get(name):
             entry.due, entry.waiting = 0.0, ""
 
     def insist(self, name: str) -> None:
-        """A command asks for this version as it is: it is not waited for what may still come."""
+        """A command requests this version as it is: it does not wait for files that may still come."""
         if entry := self._entries.get(name):
             entry.insisted = True
             if entry.waiting.startswith(ARRIVING):
                 self.hurry(name)
 
     def reconsider(self) -> None:
-        """The rules changed: whoever waits is looked at anew, not when the old rules said."""
+        """The rules changed: versions that wait are checked again now."""
         for entry in self._entries.values():
             entry.due = 0.0
 
     def candidates(self, now: float, settle_seconds: float, arrive_seconds: float = 0.0) -> list[CatalogEntry]:
-        """Versions that are ready to be judged now, those waiting longest first; notes why the others wait."""
+        """Versions that are ready to be validated, the longest waiting first. It notes why the others wait."""
         ready = []
         for entry in self._entries.values():
             if entry.state not in (VersionState.SEEN, VersionState.SETTLING) or now < entry.due:
@@ -136,7 +135,7 @@ class Catalog:
         return sorted(ready, key=lambda entry: entry.changed)
 
     def unfit(self, now: float, settle_seconds: float) -> list[tuple[CatalogEntry, Unfit]]:
-        """Versions that no validator can look through, each with the reason."""
+        """Versions that cannot be read, each with the reason."""
         waiting = [
             e for e in self._entries.values() if e.state in (VersionState.SEEN, VersionState.SETTLING) and now >= e.due
         ]
@@ -144,22 +143,22 @@ class Catalog:
         return [(entry, answer) for entry, answer in answers if isinstance(answer, Unfit)]
 
     def wait(self, entry: CatalogEntry, because: str, due: float) -> None:
-        """It is not judged yet, and looked at again at `due`."""
+        """Records why it is not validated yet; it is checked again at `due`."""
         entry.waiting, entry.due = because, due
         entry.take(VersionEvent.UNSETTLED)
 
     def refuse(self, entry: CatalogEntry, verdict: Verdict) -> None:
-        """A rejection that no validator gave."""
+        """Records a rejection that did not come from a validator."""
         entry.verdict, entry.digest, entry.waiting = verdict, verdict.digest, ""
         entry.take(VersionEvent.FAILED)
 
     def next_due(self) -> float | None:
-        """When a waiting version is to be looked at again, monotonic seconds."""
+        """When to check a waiting version again, monotonic seconds."""
         due = [e.due for e in self._entries.values() if e.state is VersionState.SETTLING]
         return min(due, default=None)
 
     def decided(self, entry: CatalogEntry, verdict: Verdict) -> bool:
-        """A verdict on the bytes that `entry` had; False when it has others by now, or is gone."""
+        """Records a verdict on the bytes that `entry` had. False when it has other bytes now, or is gone."""
         if self._entries.get(entry.name) is not entry or entry.state is not VersionState.VALIDATING:
             return False
         entry.verdict, entry.digest = verdict, verdict.digest
@@ -167,7 +166,7 @@ class Catalog:
         return True
 
     def interrupted(self, entry: CatalogEntry, because: str, due: float) -> None:
-        """The validator ended without a verdict: the version is looked at again at `due`."""
+        """Records that the validator ended without a verdict; the version is checked again at `due`."""
         if self._entries.get(entry.name) is entry and entry.state is VersionState.VALIDATING:
             entry.take(VersionEvent.INTERRUPTED)
             entry.waiting, entry.due = because, due

@@ -1,7 +1,7 @@
-"""The directory that one child fills: made for it below the artifact root, removed when nothing of it was kept.
+"""The directory that one child writes to: made for it below the artifact root, removed when nothing of it is kept.
 
-A child has no right to anything else that lies there. Its name says that it is unfinished: what a killed daemon leaves
-is known for what it is, and removed at the next start. Invariant: each child gets a new, empty one.
+A child may write nowhere else there. The name marks the directory as unfinished: what a killed daemon leaves is
+recognised by it and removed at the next start. Invariant: each child gets a new, empty one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MODE: Final = 0o750
 
 
 class NoDirectory(OSError):
-    """No directory could be made for a child; the text says why."""
+    """No directory could be made for a child; the text is the reason."""
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
-"""One compiler at work: a child that makes forms of one version, paused and resumed, ended when it hangs or runs wild.
+"""Runs one compiler: a child that makes the forms of one version. It can be paused, and is killed when it hangs.
 
-The child may crash, hang, flood or lie: its processor time, its output and its words are bounded here. Nothing that it
-reports is believed about a form: each is handed to whoever checks it and puts it in its place, and whoever asks looks
-at the disk. Invariant: when `wait` returned, the child is gone, and every form that it reported is taken up or refused.
+The child may crash, hang, flood or report what is not true. So its processor time, its output and its messages are
+limited. No report about a form is trusted: each form is handed to `publish`, which checks it before it is kept.
+Invariant: when `wait` returns, the child is gone, and every form that it reported is kept or refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class CompilerChild(Started, Protocol):
-    """What is needed of a started process; `system.processes.ChildProcess` is one."""
+    """A started compiler: a validator's child that also has a pid and takes signals. `system.processes.ChildProcess` is
+    one.
+    """
 
     pid: int
 
@@ -46,7 +48,7 @@ class CompilerChild(Started, Protocol):
 
 
 class SpawnSignalled(Protocol):
-    """`system.processes.spawn` is one. Raises OSError when the system has no process to give."""
+    """Starts such a child; `system.processes.spawn` does. Raises OSError when the system cannot start a process."""
 
     def __call__(
         self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
@@ -56,7 +58,7 @@ class SpawnSignalled(Protocol):
 class CompilerReport(Struct):
     """What the child reported. `refused`: stage → (reason, whether to try again); `learned`: key → recipe.
 
-    `reported` are the stages that it has made, it says; `made` those that were found right and taken up.
+    `reported` are the stages that the child says it has made; `made` are those that were checked and kept.
     """
 
     stage: str = ""
@@ -71,10 +73,10 @@ class CompilerReport(Struct):
 
 
 class Compilation:
-    """See the module. `happened` is called whenever something was reported, or a form taken up.
+    """See the module. `happened` is called after each report, and after each form that was kept.
 
-    `publish` takes up the form of a stage, on a thread; it raises BadArtifact, OSError. Raises OSError, ValueError at
-    the start.
+    `publish` checks and keeps the form of a stage, on a thread; it raises BadArtifact, OSError. The constructor raises
+    OSError, ValueError.
     """
 
     def __init__(
@@ -87,27 +89,27 @@ class Compilation:
         publish: Callable[[str], object],
         happened: Callable[[], None] = lambda: None,
     ) -> None:
-        self.request, self.version, self.heard, self.because = request, version, CompilerReport(), ""
+        self.request, self.version, self.report, self.because = request, version, CompilerReport(), ""
         self.paused = self._aside = False
         self._killed = asyncio.Event()
         self._happened, self._publish = happened, publish
         self._reported: asyncio.Queue[child_protocol.FormMade | None] = asyncio.Queue()  # one a stage, at most
-        given = msgspec.json.encode(request) + b"\n"
-        self._child = spawn(argv, name=f"compiler of {version}", stdin=given, stdout="pipe")
-        self._listening = reader(self._listen(), "the compiler")
-        self._publishing = reader(self._take_up(), "compiled forms")
+        message = msgspec.json.encode(request) + b"\n"
+        self._child = spawn(argv, name=f"compiler of {version}", stdin=message, stdout="pipe")
+        self._reading = reader(self._read_output(), "the compiler")
+        self._publishing = reader(self._keep_forms(), "compiled forms")
 
     @property
     def pid(self) -> int:
         return self._child.pid
 
     def keep(self, state: Literal["running", "paused"]) -> None:
-        """Asks the kernel for this state, whatever somebody else asked for; as often as one likes."""
+        """Sets this state. It may be repeated: another program may have sent the child a signal."""
         self.paused = state == "paused"
         self._signal()
 
     def stand_aside(self, aside: bool) -> None:
-        """Stops it for a moment, or has it go on where it is not paused."""
+        """Stops it for a moment, or lets it continue unless it is paused."""
         if aside != self._aside:
             self._aside = aside
             self._signal()
@@ -125,17 +127,17 @@ class Compilation:
         self._killed.set()
 
     async def wait(self) -> str:
-        """Returns once it ended: why it failed, "" when every stage was made or refused.
+        """Returns after its end: why it failed, "" when every stage was made or refused.
 
-        When cancelled, the child is killed before the cancellation goes on.
+        When cancelled, it kills the child before it raises.
         """
         try:
-            status = await self._end()
+            status = await self._wait_for_end()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):
-                    await asyncio.wait({self._listening})
-            if self._listening.done():
-                self._listening.result()
+                    await asyncio.wait({self._reading})
+            if self._reading.done():
+                self._reading.result()
             self._reported.put_nowait(None)
             await asyncio.wait({self._publishing}, timeout=PUBLISH_SECONDS)
             if self._publishing.done():
@@ -144,16 +146,18 @@ class Compilation:
                 self.because = self.because or "cannot keep what it made: the disk does not answer"
         finally:
             self._child.kill_group()
-            for task in (self._listening, self._publishing):
+            for task in (self._reading, self._publishing):
                 task.cancel()
-            await asyncio.wait({self._listening, self._publishing})
+            await asyncio.wait({self._reading, self._publishing})
             self._child.close()
-        if self.because or self.heard.wrong:
-            return self.because or self.heard.wrong
-        return "" if status == 0 and self.heard.done else _ended(status)
+        if self.because or self.report.wrong:
+            return self.because or self.report.wrong
+        return "" if status == 0 and self.report.done else _ended(status)
 
-    async def _end(self) -> int | None:
-        """The child's exit status. One that was killed and hangs in the kernel is waited for KILL_SECONDS."""
+    async def _wait_for_end(self) -> int | None:
+        """Waits for the child's end and returns its exit status. After a kill it waits at most KILL_SECONDS: None is
+        returned for a child that hangs in the kernel.
+        """
         ending, killed = awaited(self._child.wait(), "end of the compiler"), awaited(self._killed.wait(), "killed")
         try:
             await asyncio.wait({ending, killed}, return_when=asyncio.FIRST_COMPLETED)
@@ -167,20 +171,20 @@ class Compilation:
         """What the child used until now; None once it is gone. Reads small files of /proc."""
         return usage(self._child.pid)
 
-    async def _take_up(self) -> None:
-        """Takes up each form that was reported, one after the other, until the last."""
+    async def _keep_forms(self) -> None:
+        """Has each reported form checked and kept, one after another, until the last."""
         while (message := await self._reported.get()) is not None:
             try:
                 await asyncio.to_thread(self._publish, message.stage)
-                self.heard.made[message.stage] = message.because[:MAX_WORDS]
+                self.report.made[message.stage] = message.because[:MAX_WORDS]
             except BadArtifact as e:
-                self.heard.refused[message.stage] = (f"cannot keep the form {message.stage}: {e}", True)
+                self.report.refused[message.stage] = (f"cannot keep the form {message.stage}: {e}", True)
             except OSError as e:
                 because = f"cannot keep the form {message.stage}: {e.filename}: {e.strerror}"
-                self.heard.refused[message.stage] = (because, True)
+                self.report.refused[message.stage] = (because, True)
             self._happened()
 
-    async def _listen(self) -> None:
+    async def _read_output(self) -> None:
         lines, total = protocol.Lines(), 0
         async for data in Chunks(self._child.stdout_fd):
             total += len(data)
@@ -188,42 +192,42 @@ class Compilation:
                 if total > MAX_OUTPUT_BYTES:
                     raise protocol.BadMessage(f"the compiler wrote more than {MAX_OUTPUT_BYTES} bytes")
                 for line in lines.feed(data):
-                    self._hear(child_protocol.decode_from_compiler(line))
+                    self._receive(child_protocol.decode_from_compiler(line))
             except protocol.BadMessage as e:
-                self.heard.wrong = f"the compiler cannot be understood: {e}"
+                self.report.wrong = f"the compiler cannot be understood: {e}"
                 self._kill()
                 return
             except Exception:
-                self._kill()  # nobody takes in what it says any more
+                self._kill()  # no one reads its output any more
                 raise
             self._happened()
 
-    def _hear(self, message: child_protocol.FromCompiler) -> None:
-        heard = self.heard
-        if heard.done:
+    def _receive(self, message: child_protocol.FromCompiler) -> None:
+        report = self.report
+        if report.done:
             raise protocol.BadMessage("it went on after its last line")
-        heard.lines += 1
+        report.lines += 1
         match message:
             case child_protocol.FormStarted(stage):
-                heard.stage, heard.progress = _asked(stage, self.request), ""
+                report.stage, report.progress = _requested(stage, self.request), ""
             case child_protocol.FormProgress(because):
-                heard.progress = because[:MAX_WORDS]
+                report.progress = because[:MAX_WORDS]
             case child_protocol.FormMade(stage):
-                if _asked(stage, self.request) in heard.reported:
+                if _requested(stage, self.request) in report.reported:
                     raise protocol.BadMessage(f"it made the stage {stage} twice")
-                heard.reported.add(stage)
+                report.reported.add(stage)
                 self._reported.put_nowait(message)
             case child_protocol.FormRefused(stage, because, again):
-                heard.refused[_asked(stage, self.request)] = (because[:MAX_WORDS], again)
+                report.refused[_requested(stage, self.request)] = (because[:MAX_WORDS], again)
             case child_protocol.FormLearned(key, recipe):
-                if len(heard.learned) >= 2 or len(key) > 64 or len(msgspec.json.encode(recipe)) > MAX_RECIPE_BYTES:
+                if len(report.learned) >= 2 or len(key) > 64 or len(msgspec.json.encode(recipe)) > MAX_RECIPE_BYTES:
                     raise protocol.BadMessage("it learned more than can be kept")
-                heard.learned[key] = recipe
+                report.learned[key] = recipe
             case child_protocol.FormsDone():
-                heard.done = True
+                report.done = True
 
 
-def _asked(stage: str, request: child_protocol.FormRequest) -> str:
+def _requested(stage: str, request: child_protocol.FormRequest) -> str:
     if stage not in request.stages:
         raise protocol.BadMessage(f"nobody asked for the stage {stage[:40]!r}")
     return stage

@@ -1,7 +1,7 @@
-"""What `activation_policy.decide` may answer. Each carries its reason, in the words that log, CLI and panel print.
+"""The decisions that `activation_policy.decide` may return. Each has its reason, in the words of log, CLI and panel.
 
-`hold` lists the versions to hold once the decision was carried out. Whoever carries one out records it: `serving` and,
-when the link names it afterwards, `committed`.
+`hold` lists the versions to hold after the decision was carried out. The caller then records `serving`, and `committed`
+when the link names the version.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Keep(Struct, frozen=True):
 
 
 class Activate(Struct, frozen=True):
-    """Roll these bytes out; when the workers proved them, make the link name the version unless it does.
+    """Bring these bytes to the workers; once the workers proved them, the link is set to the version.
 
-    Without `move_link` the link stays as it is: the version serves until the link's word can be followed.
+    Without `move_link` the link stays: the version serves until the version on the link can.
     """
 
     version: str
@@ -34,7 +34,9 @@ class Activate(Struct, frozen=True):
 
 
 class Acknowledge(Struct, frozen=True):
-    """The link names a version whose bytes are served: `committed` and the served name become this; no rollout."""
+    """The link names a version whose bytes are served already: `committed` and the served name become this, without a
+    rollout.
+    """
 
     version: str
     digest: str
@@ -43,7 +45,7 @@ class Acknowledge(Struct, frozen=True):
 
 
 class MakeLink(Struct, frozen=True):
-    """The bytes are served under another name: the link moves, and the workers take the name without a rollout."""
+    """The bytes are served under another name: the link moves, and the workers take the new name without a rollout."""
 
     version: str
     digest: str
@@ -52,14 +54,14 @@ class MakeLink(Struct, frozen=True):
 
 
 class AwaitVerdict(Struct, frozen=True):
-    """This version is wanted and not judged: what serves serves on; judge it before all others."""
+    """This version is wanted and has no verdict: it is validated first, and the workers serve what they do."""
 
     version: str
     because: str
 
 
 class RestoreLink(Struct, frozen=True):
-    """The link must not stay as it is: put it back to what is served, and say so."""
+    """The link must not stay: set it back to what is served, and report that."""
 
     version: str
     digest: str
@@ -67,7 +69,7 @@ class RestoreLink(Struct, frozen=True):
 
 
 class Complain(Struct, frozen=True):
-    """Something is wrong that only the operator can mend: say so, once for the same reason. Nothing else changes."""
+    """Only the operator can repair this: report it, once for the same reason. Nothing else changes."""
 
     because: str
     version: str = ""
@@ -75,13 +77,13 @@ class Complain(Struct, frozen=True):
 
 
 class Refuse(Struct, frozen=True):
-    """The request by command cannot be granted; nothing changes."""
+    """The command cannot be carried out; nothing changes."""
 
     because: str
 
 
 class Already(Struct, frozen=True):
-    """The request by command is fulfilled already."""
+    """What the command requests is so already."""
 
     version: str
     because: str

@@ -1,7 +1,7 @@
-"""Reads which forms of which versions lie in the artifact root, and which keys a form has on this machine.
+"""Reads which forms of which versions are in the artifact root, and the key that each form has on this machine.
 
-On a thread: it opens files. Believes nothing that a compiler reported: a form counts when its directory is whole and
-its description says whose it is.
+It opens files, so it runs on a thread. It trusts no report of a compiler: a form counts when its directory is complete
+and its description names its version.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from .form_plan import (
 Describe = Mapping[str, Any]
 
 
-class Look(Struct, frozen=True):
-    """What there is. `keys`: digest → stage → the key that its form has here."""
+class FormsFound(Struct, frozen=True):
+    """The forms that were found. `keys`: digest → stage → the key that its form has here."""
 
     forms: tuple[Form, ...] = ()
     keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def look(root: Path, level: str, digests: Iterable[str]) -> Look:
+def read_forms(root: Path, level: str, digests: Iterable[str]) -> FormsFound:
     """Every whole artifact below `root`, and the keys of forms of `digests` at this level."""
     key_of = form_keys()
     try:
@@ -44,14 +44,14 @@ def look(root: Path, level: str, digests: Iterable[str]) -> Look:
         names = []
     found = tuple(form for name in names if (form := _form(str(root / name), key_of)) is not None)
     keys = {digest: {MAPPED: key_of(digest, MAPPED), REWRITTEN: key_of(digest, level)} for digest in digests}
-    return Look(found, keys)
+    return FormsFound(found, keys)
 
 
 def _form(directory: str, key_of: Callable[[str, str], str]) -> Form | None:
     try:
         with open(os.path.join(directory, DESCRIPTION), "rb") as file:
-            told: Describe = json.loads(file.read(MAX_DESCRIPTION_BYTES))
-        form = _described(directory, told)
+            description: Describe = json.loads(file.read(MAX_DESCRIPTION_BYTES))
+        form = _described(directory, description)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if form is None or not is_whole(directory):
@@ -62,20 +62,20 @@ def _form(directory: str, key_of: Callable[[str, str], str]) -> Form | None:
     return replace(form, usable=usable)
 
 
-def _described(directory: str, told: Describe) -> Form | None:
-    compiled = bool(told.get("compiled_model"))
-    form = str(told.get("form", PLAIN)) if compiled else PLAIN
+def _described(directory: str, description: Describe) -> Form | None:
+    compiled = bool(description.get("compiled_model"))
+    form = str(description.get("form", PLAIN)) if compiled else PLAIN
     if form not in RANKS:
         return None
-    own = {name: file for name, file in told["files"].items() if not compiled or name.startswith("compiled/")}
+    own = {name: file for name, file in description["files"].items() if not compiled or name.startswith("compiled/")}
     return Form(
-        version=str(told["version"]),
-        digest=str(told["digest"]),
+        version=str(description["version"]),
+        digest=str(description["digest"]),
         artifact=directory,
         form=form,
-        level=str(told.get("level", "")),
-        key=str(told.get("key", "")),
-        load_bytes=max(0, int(told.get("load_bytes", 0))),
-        compiled=dict(told.get("compiled") or {}),
+        level=str(description.get("level", "")),
+        key=str(description.get("key", "")),
+        load_bytes=max(0, int(description.get("load_bytes", 0))),
+        compiled=dict(description.get("compiled") or {}),
         bytes=sum(int(file["bytes"]) for file in own.values()),
     )

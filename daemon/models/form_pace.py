@@ -1,8 +1,8 @@
-"""Whether a compiler runs, is paused or is given up, from what the machine and the compiler do. Pure.
+"""Decides whether a compiler runs, is paused or is ended, from figures of the machine and the compiler. Pure.
 
-A compiler's time is its processor time: on a busy machine it may take hours by the clock and nothing is wrong with it.
-Only one that neither uses the processor nor wants to for long stands still. Invariant: requests and memory go first;
-a compiler that a version waits for is not paused for load.
+The time of a compiler is its processor time: on a busy machine it may take hours by the clock, and that is normal. It
+counts as still only when it neither uses the processor nor waits for it for long. Invariant: requests and memory go
+first; a compiler that a version waits for is not paused for load.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ MEMORY_PRESSURE: Final = 20.0
 
 
 class CompilerLimits(Struct, frozen=True):
-    """Seconds. `cpu_seconds`: of the compiler's processor time (0: none). `short_seconds`: how long memory may be short
-    before it is given up. `still_seconds`: how long it may stand still. `reserve_bytes` stay free for all others."""
+    """Seconds. `cpu_seconds`: its processor time (0: no limit). `short_seconds`: how long memory may be short before it
+    is ended. `still_seconds`: how long it may be still. `reserve_bytes`: memory that stays free for others.
+    """
 
     cpu_seconds: float = 0.0
     short_seconds: float = 30.0
@@ -36,10 +37,10 @@ class CompilerLimits(Struct, frozen=True):
 
 
 class CompilerSample(Struct, frozen=True):
-    """One look, monotonic seconds. `busy`: share of the processors that the workers used since the look before.
+    """One measurement, monotonic seconds. `busy`: the share of the processors that the workers used since the last one.
 
-    `available_bytes`, `pressure`: None where nobody tells. `cpu_seconds`: the compiler's until now; `eager`: it runs or
-    waits for its turn or the disk; `lines`: messages until now.
+    `available_bytes`, `pressure`: None where the system does not report them. `cpu_seconds`: of the compiler until now.
+    `eager`: it runs, or waits for a processor or the disk. `lines`: its messages until now.
     """
 
     now: float
@@ -52,7 +53,7 @@ class CompilerSample(Struct, frozen=True):
 
 
 class CompilerPace(Struct, frozen=True):
-    """The decision, with what it needs to remember. `because` is "" while it simply runs."""
+    """The decision and its memory. `because` is "" while the compiler runs."""
 
     state: Literal["running", "paused", "given up"] = "running"
     because: str = ""
@@ -63,7 +64,7 @@ class CompilerPace(Struct, frozen=True):
 
 
 def limits_for(timeout_seconds: float, threads: int, judged_seconds: float) -> CompilerLimits:
-    """What a compiler may use; no limit to its processor time where judging has none (timeout 0)."""
+    """The limits of a compiler; without a limit of processor time where the validator has none (timeout 0)."""
     seconds = max(CPU_TIMES * timeout_seconds, CPU_JUDGED_TIMES * judged_seconds)
     return CompilerLimits(cpu_seconds=max(1, threads) * seconds if timeout_seconds > 0 else 0.0)
 

@@ -1,8 +1,8 @@
-"""Which form of a version is loaded, which forms are still to be made, and how long a version waits for one. Pure.
+"""Decides which form of a version is loaded, which forms are missing, and how long a version waits for one. Pure.
 
-A form is the version as it came ("plain"), the same graph in a mapped file ("mapped"), or a rewritten graph that is
-proved to answer the same ("exact") or to read the same ("fast"). Invariant: a version without any form is served as it
-came; nothing here can reject one.
+A form is the version as it came ("plain"), the same graph in a mapped file ("mapped"), or a rewritten graph whose
+answers are proved equal ("exact") or whose texts are ("fast"). Invariant: a version without a compiled form is served
+as it came; nothing here can reject one.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ class Form(Struct, frozen=True):
 
 
 class WantedForm(Struct, frozen=True):
-    """A version that serves or is about to. `urgent`: it waits for its form. `copy`: where it lies with so many `bytes`
-    while it is still judged, "" afterwards."""
+    """A version that serves or is about to. `urgent`: it waits for its form. `copy`: the directory of its copy, of that
+    many `bytes`, while it is being validated; "" afterwards.
+    """
 
     version: str
     digest: str
@@ -79,13 +80,13 @@ def best(forms: Iterable[Form], version: str, digest: str, level: str, refused: 
 
 
 def plain(forms: Iterable[Form], version: str, digest: str) -> Form | None:
-    """What a compiler is given: the version as it came, or a former release's directory that holds both forms."""
+    """The directory that a compiler reads: the version as it came, or one of a former release that holds both forms."""
     found = [f for f in forms if (f.version, f.digest) == (version, digest)]
     return min(found, key=lambda f: (f.form != PLAIN, len(f.artifact)), default=None)
 
 
 def source(forms: Iterable[Form], wanted: WantedForm) -> Form | None:
-    """What a compiler is given for `wanted`: the copy under judgement, else what `plain` finds."""
+    """The directory that a compiler reads for `wanted`: the copy that is being validated, else that of `plain`."""
     if wanted.copy:
         load_bytes = int(LOAD_TIMES * wanted.bytes)
         return Form(wanted.version, wanted.digest, wanted.copy, load_bytes=load_bytes, bytes=wanted.bytes)
@@ -93,7 +94,7 @@ def source(forms: Iterable[Form], wanted: WantedForm) -> Form | None:
 
 
 def memory_bytes(form: Form, wanted: WantedForm) -> int:
-    """Memory that there has to be for a compiler of `form`; beside the validator's, while the version is judged."""
+    """The memory that a compiler of `form` needs; with that of the validator, while the version is being validated."""
     return int((MEMORY_TIMES + (1 if wanted.copy else 0)) * form.load_bytes)
 
 
@@ -119,9 +120,10 @@ def missing(
 def superseded(
     forms: Iterable[Form], level: str, refused: Collection[str], in_use: Collection[str], wanted: Collection[str]
 ) -> dict[str, str]:
-    """Artifacts that may go, each because: a better form of the same bytes is used, or this one can't be.
+    """Artifacts that may be removed, each with the reason: a better form of the same bytes is used, or this one cannot
+    be.
 
-    `wanted` are the digests of versions that are accepted, or judged now: their form may have been made first.
+    `wanted` are the digests of versions that are accepted or being validated: their form may have been made first.
     """
     forms, gone = tuple(forms), {}
     for form in forms:
@@ -161,8 +163,8 @@ def wait_seconds(last_seconds: float, judged_seconds: float) -> float:
 def waits(serving: Form | None, ours: Form | None, stages: Collection[str], waited: float, most: float) -> str:
     """What a version waits for before the workers move to it; "" when it goes now.
 
-    `serving` is the form that the workers have, `ours` the best of the next version, `stages` those that may still be
-    made of it now. At half the speed under load, it would be worse than late.
+    `serving` is the form that the workers have, `ours` the best form of the next version, `stages` those that can still
+    be made of it now. Under load, a form at half the speed would do more harm than the wait.
     """
     if serving is None or serving.rank == 0 or not stages or waited >= most:
         return ""

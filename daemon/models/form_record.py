@@ -1,7 +1,6 @@
-"""What is remembered of compiled forms across restarts: forms that can't be made or used, and what was learned.
+"""What is kept of compiled forms over a restart: forms that cannot be made or used, and what was learned.
 
-Everything here can be found out anew, so losing it costs time and nothing else. Bounded. What a damaged record holds
-is as good as nothing.
+All of it can be found again, so losing it costs only time. Its size is limited. A damaged record counts as empty.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class FormState(Struct, frozen=True):
 
 
 def read(record: Any) -> FormState:
-    """What `as_json` gave."""
+    """The state from the result of `as_json`."""
     match record:
         case {"refused": dict(refused), "learned": dict(learned), "seconds": int() | float() as seconds}:
             texts = {str(key): str(text) for key, text in refused.items()}

@@ -1,7 +1,7 @@
-"""What may become of a version: one table, one door.
+"""The states of a version and the events between them: one table, and one function that applies it.
 
-Pure. Any pair of state and event that is not in the table raises, so an impossible move is a bug that shows. Each
-version present has exactly one state, and one that is gone ends in GONE; the words are those of the API.
+Pure. A pair of state and event that is not in the table raises, so a mistake in the daemon is seen at once. Each
+version has one state, and ends in GONE. The words are those of the API.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class VersionState(StrEnum):
-    """Where a version stands."""
+    """The state of a version."""
 
     SEEN = "seen"  # a directory was noticed
     SETTLING = "settling"  # it may still be being copied
@@ -24,7 +24,7 @@ class VersionState(StrEnum):
 class VersionEvent(StrEnum):
     """What happened to it."""
 
-    UNSETTLED = "unsettled"  # looked at: not ready to be judged
+    UNSETTLED = "unsettled"  # checked: not ready to be validated
     JUDGING = "judging"  # a validator was started on it
     PASSED = "passed"  # the verdict, fresh or remembered for these bytes
     FAILED = "failed"  # likewise; or the workers proved an accepted version wrong
@@ -34,7 +34,7 @@ class VersionEvent(StrEnum):
 
 
 class IllegalStep(RuntimeError):
-    """A state and an event that cannot meet."""
+    """A state and an event that do not occur together."""
 
     def __init__(self, state: VersionState, event: VersionEvent) -> None:
         self.state, self.event = state, event

@@ -1,7 +1,7 @@
 """The link that names the live version: reads it, and moves it in one atomic step.
 
-The rename is the commit point of a rollout; after any failure the old link stands as it was. Never touches anything of
-that name that isn't a symbolic link, and never makes a link to something that isn't a version of this root.
+The rename is the commit point of a rollout; after any failure the link is as before. It changes only a symbolic link,
+never something else of that name, and makes links only to versions of this root.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def version_of(root: Path, target: str) -> str:
 
 
 def switch(root: Path, link_name: str, target: str, *, files: LinkFiles | None = None) -> None:
-    """Makes the link name `target`, durably. Raises Refused, and then the link is as it was before.
+    """Makes the link name `target`, durably. Raises Refused, and then the link is as before.
 
     The link is relative, so that the root can be moved or mounted elsewhere as a whole.
     """
@@ -119,7 +119,7 @@ def _resolved(root: Path, target: str, resolved: Path) -> LinkState:
 
 
 def _check(root: Path, link_name: str, target: str, told: str) -> str:
-    """What the link says now, "" when there is none. Raises Refused for a switch that must not be."""
+    """The target of the link now, "" when there is none. Raises Refused for a switch that is not allowed."""
     try:
         if not is_version_name(target) or target == link_name or not stat.S_ISDIR(os.lstat(root / target).st_mode):
             raise Refused(f"{told}: that is no version; it is as it was")
@@ -148,7 +148,7 @@ def _put(root: Path, path: Path, target: str, files: LinkFiles) -> None:
 
 
 def _undo(root: Path, path: Path, before: str, files: LinkFiles) -> str:
-    """Takes a move back whose durability nobody vouches for; says what is so when that fails too."""
+    """Takes back a move that may not be durable; when that fails too, it reports where the link leads."""
     try:
         if before:
             _put(root, path, before, files)

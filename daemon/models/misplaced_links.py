@@ -1,7 +1,7 @@
-"""Links that were put into a version though they were meant for the model root, and what to say of them.
+"""Finds links that were put into a version although they were meant for the model root, and words a remark on them.
 
-`ln -sf NEW current` and `mv new_link current` go through `current` into the live version, and move nothing. Changes
-nothing. Invariant: a link that leads to something inside its own version is none of these.
+`ln -sf NEW current` and `mv new_link current` go through `current` into the live version, and move nothing. It changes
+nothing. Invariant: a link to something inside its own version is not reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_MISPLACED: Final = 10
 
 
 def meant(root: Path, version_fd: int, name: str) -> str:
-    """The version that the link `name`, directly in a version's directory, names when it lies in `root`; else ""."""
+    """The version that this link, directly in a version's directory, would name in `root`; "" for none."""
     try:
         target = os.readlink(name, dir_fd=version_fd)
     except OSError:

@@ -1,6 +1,6 @@
-"""Why an entry of the model root, or a name that somebody typed, is no version, and what to do about it.
+"""Explains why an entry of the model root, or a name in a command, is no version, and what to do about it.
 
-Looks at the one entry, follows no link but `current`, and changes nothing. Belongs on a thread.
+It checks that one entry, follows no link but `current`, and changes nothing. It runs on a thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Checks what a validator or a compiler left in its directory, as data, and renames it into place.
+"""Checks the files that a validator or a compiler left in its directory, and renames the directory into place.
 
-A child may lie: names, sizes, kinds, owners and modes of files, and the digest over what is listed, are compared with
-what it was asked for. No model is read. Invariant: only this module gives a directory in the artifact root a name that
-does not begin `.tmp-`, and only when the directory is a whole artifact of that name.
+The child may be wrong on purpose. So names, sizes, kinds, owners and modes of the files, and their digest, are compared
+with the request. No model is loaded. Invariant: only this module gives a directory in the artifact root a name without
+`.tmp-`, and only when the directory is a complete artifact of that name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which versions may be removed to keep the model root small. Pure: a plan that explains itself.
+"""Decides which versions may be removed to keep the model root small. Pure: each has its reason.
 
-Never one that is live, previous, held, serving or otherwise wanted, nor one that is younger than `min_age`; of the
-rest the `keep` highest stay. A version whose age can't be told counts as young.
+A version that is live, previous, held, serving or otherwise needed stays, and so does one younger than `min_age`. Of
+the rest the `keep` highest stay. A version of unknown age counts as young.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Looks at the model root once and tells what is there. Changes nothing, follows no link inside a version.
+"""Reads the model root once and returns what is there. It changes nothing, and follows no link inside a version.
 
-Runs in a thread; the answer is frozen. Anything that makes the root unreadable as a whole, even half-way, is
-`RootAbsent`: absent is not empty. A repeated look costs one stat an entry; what was read is taken from `before`.
+It runs in a thread; the result is frozen. If the root cannot be read completely, the result is `RootAbsent`: absent is
+not empty. A repeated scan costs one stat for each entry; the rest is taken from `before`.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
-def look(
+def scan_root(
     root: Path, link_name: str, *, before: Sight | None = None, writing_of: Collection[str] = frozenset()
 ) -> Sight:
-    """What is in `root` now.
+    """The content of `root` now. `before` is the last result, so that unchanged manifests are not read again.
 
-    `before`: the last answer, so that unchanged manifests aren't read again. `writing_of`: the versions for which to
-    find out whether a file is open for writing (it opens each of their files, so only for those about to be judged).
+    `writing_of` are the versions for which it is checked whether a file is open for writing. That opens each of their
+    files, so it is for versions that are about to be validated.
     """
     known = {v.name: v for v in before.versions} if isinstance(before, RootSeen) else {}
     try:
@@ -79,15 +79,14 @@ def look(
         os.close(fd)
 
 
-def glance(root: Path, link_name: str, before: Sight, settled: frozenset[str]) -> Sight:
-    """What is in the model root now; on a thread.
-
-    Only versions that may be judged next are tested for writers: that opens each of their files.
+def scan_candidates(root: Path, link_name: str, before: Sight, settled: frozenset[str]) -> Sight:
+    """The content of the model root now; on a thread. It checks for open files only in versions that may be validated
+    next.
     """
     names: set[str] = set()
     with suppress(OSError):
         names = set(os.listdir(root)) - settled
-    return look(root, link_name, before=before, writing_of=names)
+    return scan_root(root, link_name, before=before, writing_of=names)
 
 
 class _Walk(Struct):
@@ -102,7 +101,7 @@ class _Walk(Struct):
     unfinished: str = ""
     entries: int = 0
     inside: str = ""
-    """The directory that is being read, for what to say when it can't be."""
+    """The directory that is being read, for the message when it cannot be."""
 
     def note(self, path: str, status: os.stat_result) -> None:
         if len(self.lines) >= MAX_ENTRIES:
@@ -125,7 +124,7 @@ class _TooMuch(Exception):
 
 
 def _version(root: Path, root_fd: int, name: str, known: VersionSeen | None, ask_writing: bool) -> VersionSeen | None:
-    """One version; None when it is gone again. Errors inside it are its own, not the root's."""
+    """One version; None when it has been removed. An error inside it does not concern the root."""
     try:
         fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root_fd)
     except FileNotFoundError:
@@ -153,7 +152,9 @@ def _version(root: Path, root_fd: int, name: str, known: VersionSeen | None, ask
 
 
 def _unreadable(root: Path, name: str, what: str, error: OSError) -> VersionSeen:
-    """A version of which `what` can't be read. Only for want of a right it is to blame: that may be given to us."""
+    """A version of which `what` cannot be read. Only a missing right counts against it, until the operator
+    grants that.
+    """
     because = f"cannot read {what}: {error.strerror}"
     if error.errno == errno.EACCES:
         because += f"; `chmod -R a+rX {shlex.quote(str(root / name))}` lets the daemon read it"
@@ -169,7 +170,7 @@ def _walk(root: Path, fd: int, prefix: str, depth: int, walk: _Walk) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
             path = prefix + entry.name
-            with suppress(FileNotFoundError):  # gone since it was listed: the next look sees another fingerprint
+            with suppress(FileNotFoundError):  # gone since it was listed: the next scan finds another fingerprint
                 status = entry.stat(follow_symlinks=False)
                 link_of_version = stat.S_ISLNK(status.st_mode) and not depth and len(walk.misplaced) < MAX_MISPLACED
                 if link_of_version and (to := meant(root, fd, entry.name)):
@@ -253,7 +254,7 @@ def _listed(fd: int) -> Iterator[str]:
 
 
 def _writing(fd: int, files: dict[str, int]) -> bool | None:
-    """Whether any of the files is open for writing; None: none is known to be, and the system wouldn't tell for all."""
+    """Whether any of the files is open for writing; None when none is known to be, and some cannot be checked."""
     answer: bool | None = False
     for path in sorted(files, key=lambda p: -files[p]):
         with suppress(FileNotFoundError):

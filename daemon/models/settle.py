@@ -1,10 +1,10 @@
-"""Whether a version that lies there is complete enough to be judged.
+"""Decides whether a version is complete enough to be validated.
 
-Pure. A copy that proves itself complete (renamed in, or every file of its SHA256SUMS is there) is judged at once; any
-other after a quiet time, a longer one when it shows that more is to come; none while somebody has one of its files open
-for writing. Quiet is not complete: a copy that pauses longer is judged as it stands, and judged again when it changes.
-One that cannot be looked through is not judged at all: after the quiet time that is its verdict, unless the trouble is
-the machine's.
+Pure. A copy that proves itself complete is validated at once: it was renamed into place, or has every file of its
+SHA256SUMS. Any other waits until nothing has changed for a time, longer when it shows that more will come. A file that
+is open for writing delays it too. Quiet does not prove completeness: after a longer pause the copy is validated, and
+validated again when it changes. A version that cannot be read is rejected after that time, unless the machine is at
+fault.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from msgspec import Struct
 from .snapshot import VersionSeen
 
 SOONEST_SECONDS = 0.5
-"""How soon a version that is being written is looked at again: a close is no event of the root's."""
+"""How soon a version that is being written is checked again: closing a file causes no event in the root."""
 LATEST_SECONDS = 5.0
 """How late, when it is held open for writing though nothing comes."""
 NOT_JUDGED = "not judged yet: "
 """How a reason begins that is no fault of the version."""
 ARRIVING = "still arriving: "
-"""How a reason begins of a version that looks like a copy under way."""
+"""The begin of the reason for a version that seems to be a copy under way."""
 
 
 class Ready(Struct, frozen=True):
@@ -30,14 +30,14 @@ class Ready(Struct, frozen=True):
 
 
 class WaitUntil(Struct, frozen=True):
-    """Look again at `until` (monotonic seconds)."""
+    """Check again at `until` (monotonic seconds)."""
 
     until: float
     because: str
 
 
 class Unfit(Struct, frozen=True):
-    """No validator can look through it. `passing`: for the machine's sake, so that nothing is known about it."""
+    """It cannot be read. `passing`: because of the machine, so nothing is known about the version."""
 
     because: str
     passing: bool = False
@@ -56,12 +56,12 @@ def judge_now(
     settle_seconds: float,
     arrive_seconds: float = 0.0,
 ) -> Ready | WaitUntil | Unfit:
-    """Whether to judge now, or when to look again. `changed_monotonic`: when its fingerprint last became another.
+    """Whether to validate now, or when to check again. `changed_monotonic`: when its fingerprint last
+    changed.
 
-    A directory that can't be read may still be being copied, by somebody who opens it when it is whole: it has the
-    quiet time. `writing` None (the files are another user's
-    and the daemon lacks CAP_LEASE) is no proof of quiet: a manifest alone then doesn't hurry anybody.
-    `arrive_seconds` is the quiet time of a version that shows that more is to come.
+    A directory that cannot be read may still be a copy under way, so it gets the quiet time too. `writing` None (the
+    files belong to another user and the daemon lacks CAP_LEASE) does not prove that no file is open: then a manifest
+    alone is not enough. `arrive_seconds` is the quiet time of a version that shows that more will come.
     """
     since = max(first_seen_monotonic, changed_monotonic)
     if seen.error:

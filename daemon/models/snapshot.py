@@ -1,6 +1,6 @@
-"""What one look at the model root saw: frozen facts, no opinion.
+"""The result of one scan of the model root: frozen facts without a judgement.
 
-Pure. An absent root and an empty one are different types, so that nobody can mistake an unmounted disk for an order to
+Pure. An absent root and an empty one have different types, so that an unmounted disk is never read as an order to
 unload everything.
 """
 
@@ -67,18 +67,16 @@ LinkState = Missing | NotALink | Dangling | Outside | Unreadable | Names
 
 
 class VersionSeen(Struct, frozen=True):
-    """One version's directory. `error` says why it couldn't be looked through; its other facts are then worthless.
-    `passing`: that was trouble of the machine (no descriptor, a disk that fails), and proves nothing about the version.
+    """One version's directory. With `error`, it could not be read, and its other facts mean nothing. `passing`: that
+    was trouble of the machine (no descriptor, a disk that fails), and proves nothing about the version.
 
-    `fingerprint` differs whenever an entry was added, removed, replaced, written or touched; with an error, whenever
-    that is another one.
-    `bytes` is the sum of its files' sizes; `newest_ns` the latest change or modification of anything in it and
-    `changed_ns` the directory's own change time, both in wall nanoseconds.
-    `renamed_in`: it was moved or copied as a whole and nothing in it changed since (see scan).
-    `sums_complete`: every file that SHA256SUMS lists is there (not: has these contents).
-    `arriving`: what in it shows that more is to come, "" for nothing.
-    `misplaced`: links in it that were meant for the root, each with the version that it names there.
-    `writing`: whether a file is open for writing; None when nobody asked or the system won't tell.
+    `fingerprint` changes whenever an entry is added, removed, replaced, written or touched, and whenever an error does.
+    `bytes` is the sum of its files' sizes. `newest_ns` is the latest change or modification of anything in it,
+    `changed_ns` the directory's own change time, both in wall nanoseconds. `renamed_in`: it was moved or copied as a
+    whole, and nothing in it has changed since (see scan). `sums_complete`: every file in SHA256SUMS exists; contents
+    are not compared. `arriving` is the sign that more will come, "" for none. `misplaced` are links in it that were
+    meant for the root, each with the version that it names there. `writing`: whether a file is open for writing; None
+    when that is unknown.
     """
 
     name: str
@@ -104,10 +102,10 @@ class RootAbsent(Struct, frozen=True):
 
 
 class RootSeen(Struct, frozen=True):
-    """The root as it was. `identity` is (st_dev, st_ino); `others` counts the entries that are no versions.
+    """The root as it was. `identity` is (st_dev, st_ino); `others` counts the entries that are no
+    versions.
 
-    `ignored` are directories that can't be versions by their names, and links to directories elsewhere, each with the
-    reason.
+    `ignored` are directories whose names no version can have, and links to directories elsewhere, each with the reason.
     """
 
     identity: tuple[int, int]

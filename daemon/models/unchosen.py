@@ -1,7 +1,7 @@
-"""Accepted versions that nothing chooses by itself because their names cannot be compared, each with what to type.
+"""Accepted versions that are not chosen automatically because their names cannot be compared, each with the command.
 
-Pure. Only those that came when the live version was there already, or with it: what was passed over before is history.
-Invariant: a version that activation would choose, or one that is plainly older, is never among them.
+Pure. It lists only versions that came together with the live one or later. Invariant: a version that activation would
+choose, or one that is clearly older, is not in the list.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from .lifecycle import VersionState
 
 
 def unchosen(versions: Iterable[Standing], live: Named | None, previous: Named | None = None) -> dict[str, str]:
-    """The reason for each by its name. To be asked under `activation = "auto"` only.
-
-    `previous` served before: somebody decided about it.
+    """The reason for each, by its name. To be used with `activation = "auto"` only. `previous` served before: the
+    operator decided about it.
     """
     if live is None:
         return {}

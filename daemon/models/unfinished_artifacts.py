@@ -1,7 +1,7 @@
-"""Removes what no validator or compiler will finish: it was killed, or died with its daemon.
+"""Removes directories that no validator or compiler will finish: it was killed, or died with its daemon.
 
-Each holds a whole model, so a daemon that keeps dying must not leave one a time. To be called
-while none is at work. Follows no link; what can't be removed stays and is swept by its age.
+Each holds a whole model, so a daemon that dies again and again must not leave one each time. It must run while no such
+child does. It follows no link; what cannot be removed stays, and is swept later by its age.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ UNFINISHED_FORM: Final = ".tmp-form-"  # a compiler's, not a validator's
 
 
 def remove_unfinished(root: Path, *, forms: bool = False) -> list[str]:
-    """The names of those that are gone now; [] when there is no such directory.
-
-    Of the validator, or with `forms` of the compiler: only one of them may be at work.
+    """Removes those of the validator, or with `forms` those of the compiler. Returns the names that are gone now; []
+    when there is no such directory.
     """
     try:
         found = sorted(

@@ -1,9 +1,8 @@
-"""Has a version judged by a child of its own, and turns whatever becomes of the child into a verdict.
+"""Has a child process validate a version, and turns its result, or its failure, into a verdict.
 
-The child fills a directory that is made for it; what it accepted is checked there and renamed into place here.
-
-The child may crash, hang, flood or lie: its time, its output and its words are bounded here, and none of it harms the
-daemon. Only a well-formed last line and a clean exit accept a version.
+The child writes to a directory that is made for it; what it accepted is checked there and renamed into place here. The
+child may crash, hang, flood or report what is not true: its time, its output and its messages are limited. Only a
+correct last line and exit status 0 accept a version.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ Copied = Callable[[Path, child_protocol.Copied], None]
 
 
 class ValidatorChild(Protocol):
-    """What is needed of a started process; `system.processes.ChildProcess` is one."""
+    """A started validator; `system.processes.ChildProcess` is one."""
 
     @property
     def pid(self) -> int: ...
@@ -74,7 +73,7 @@ class ValidatorChild(Protocol):
 
 
 class SpawnChild(Protocol):
-    """`system.processes.spawn` is one. Raises OSError when the system has no process to give."""
+    """Starts such a child; `system.processes.spawn` does. Raises OSError when the system cannot start a process."""
 
     def __call__(
         self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
@@ -82,11 +81,11 @@ class SpawnChild(Protocol):
 
 
 class CannotStart(Exception):
-    """No validator could be started: nothing is known about the version, try again later."""
+    """No validator could be started. Nothing is known about the version; it is tried again later."""
 
 
-class _Heard(Struct):
-    """What the child has said so far, and who is told of it at once."""
+class _ValidatorReport(Struct):
+    """What the child reported so far, and the functions that get it at once."""
 
     progress: Progress
     copied: Callable[[child_protocol.Copied], None]
@@ -109,28 +108,28 @@ async def validate(
     copied: Copied = lambda directory, message: None,
     stands: Callable[[float], None] = lambda still_seconds: None,
 ) -> v.Answer:
-    """Judges one version; an accepted one lies below `root` when this returns.
+    """Validates one version. When this returns, the copy of an accepted one is below `root`.
 
-    `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin, with a directory of its
-    own below `root`.
+    `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin and has its own directory
+    below `root`.
 
-    `candidate.timeout_seconds` limits how long the child may stand still, and in proportion to its work the CPU time
-    that it uses (0: no limit); see `worker.progress`. `stands` is told again and again for how long it has made no
-    progress; `copied` once, with the directory, when the version lies copied and whole there. A child that somebody
-    else killed is followed by another one, once. Raises CannotStart when no child could be started, or none gets a
-    directory. When cancelled, the child is killed with its group before the cancellation goes on.
+    `candidate.timeout_seconds` limits how long the child may make no progress and, in proportion to its work, its CPU
+    time (0: no limit); see `worker.progress`. `stands` is called at intervals with the seconds without progress.
+    `copied` is called once, with the directory, when the copy of the version is complete. If another program killed the
+    child, it is started once more. Raises CannotStart when no child or no directory could be had. When cancelled, it
+    kills the child and its group before it raises.
     """
     attempt = 1
     while True:
         try:
             async with child_directory(root, FOR_VALIDATOR) as directory:
-                heard = _Heard(progress, partial(copied, directory), opened=clock.monotonic())
+                report = _ValidatorReport(progress, partial(copied, directory), opened=clock.monotonic())
                 given = msgspec.structs.replace(candidate, directory=str(directory))
-                status = await _judge_once(given, spawn, argv, clock, heard, stands)
-                answered = bool(heard.wrong or heard.hindered) or heard.last is not None
+                status = await _judge_once(given, spawn, argv, clock, report, stands)
+                answered = bool(report.wrong or report.hindered) or report.last is not None
                 if not v.judge_again(status, answered=answered, attempt=attempt):
-                    seconds = clock.monotonic() - heard.opened
-                    answer = _verdict(heard, status, attempt, seconds, rfc3339(clock.wall()))
+                    seconds = clock.monotonic() - report.opened
+                    answer = _verdict(report, status, attempt, seconds, rfc3339(clock.wall()))
                     return await asyncio.to_thread(_kept, answer, directory, root, candidate)
         except NoDirectory as e:
             raise CannotStart(f"cannot start a validator: {e}") from e
@@ -155,36 +154,36 @@ async def _judge_once(
     spawn: SpawnChild,
     argv: Sequence[str],
     clock: Clock,
-    heard: _Heard,
+    report: _ValidatorReport,
     stands: Callable[[float], None],
 ) -> int | None:
-    """One child's exit status; what it reported is in `heard` then. Raises CannotStart."""
+    """One child's exit status; what it reported is in `report` then. Raises CannotStart."""
     try:
         told = msgspec.json.encode(candidate) + b"\n"
         child = spawn(argv, name=f"validator of {candidate.version}", stdin=told, stdout="pipe")
     except (OSError, ValueError) as e:
         raise CannotStart(f"cannot start a validator: {e}") from e
     status = None
-    listening = reader(_listen(child, heard, clock), "the validator")
+    reading = reader(_read_output(child, report, clock), "the validator")
     waiting = awaited(child.wait(), "wait for the validator")
     try:
         if end := await _patient(child, waiting, candidate, stands):
             child.kill_group()
             await asyncio.wait({waiting}, timeout=KILL_SECONDS)
             if end.own:
-                heard.wrong = heard.wrong or end.because
+                report.wrong = report.wrong or end.because
             else:
-                heard.hindered = end.because
+                report.hindered = end.because
         status = waiting.result() if waiting.done() else None
         async with asyncio.timeout(DRAIN_SECONDS):
-            await listening
+            await reading
     except TimeoutError:
-        pass  # what it said until now counts
+        pass  # what it reported until now counts
     finally:
         child.kill_group()
-        listening.cancel()
+        reading.cancel()
         waiting.cancel()
-        await asyncio.wait({listening, waiting})
+        await asyncio.wait({reading, waiting})
         child.close()
     return status
 
@@ -195,7 +194,7 @@ async def _patient(
     candidate: child_protocol.Candidate,
     stands: Callable[[float], None],
 ) -> LimitReached | None:
-    """Waits for the child's end; the limit that it reached when it has to be ended instead."""
+    """Waits for the child's end; returns the limit that it reached when it has to be killed."""
     seconds = candidate.timeout_seconds
     if seconds <= 0:
         await asyncio.wait({waiting})
@@ -215,18 +214,18 @@ async def _patient(
     return None
 
 
-def _verdict(heard: _Heard, status: int | None, attempts: int, seconds: float, at: str) -> v.Answer:
-    if heard.hindered:
-        gate = f"gate {heard.open_gate}: " if heard.open_gate else ""
-        return v.NotJudged(f"{gate}{heard.hindered}")
-    if heard.wrong:
-        return v.broken(heard.open_gate, heard.wrong, heard.gates, seconds, at)
-    if heard.last is not None and (status == 0 or not heard.last.accepted):
-        return v.judged(heard.last, heard.gates, at)
+def _verdict(report: _ValidatorReport, status: int | None, attempts: int, seconds: float, at: str) -> v.Answer:
+    if report.hindered:
+        gate = f"gate {report.open_gate}: " if report.open_gate else ""
+        return v.NotJudged(f"{gate}{report.hindered}")
+    if report.wrong:
+        return v.broken(report.open_gate, report.wrong, report.gates, seconds, at)
+    if report.last is not None and (status == 0 or not report.last.accepted):
+        return v.judged(report.last, report.gates, at)
     if status == -signal.SIGKILL:
-        gate = f"gate {heard.open_gate}: " if heard.open_gate else ""
+        gate = f"gate {report.open_gate}: " if report.open_gate else ""
         return v.NotJudged(f"{gate}{_ended(status, attempts)}")
-    return v.broken(heard.open_gate, _ended(status, attempts), heard.gates, seconds, at)
+    return v.broken(report.open_gate, _ended(status, attempts), report.gates, seconds, at)
 
 
 def _ended(status: int | None, attempts: int) -> str:
@@ -239,8 +238,8 @@ def _ended(status: int | None, attempts: int) -> str:
     return f"the validator ended with status {status} and no verdict"
 
 
-async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
-    """Takes in the child's lines until it closes its output or says something wrong."""
+async def _read_output(child: ValidatorChild, report: _ValidatorReport, clock: Clock) -> None:
+    """Reads the child's lines until its output ends or a line is wrong."""
     lines, total = protocol.Lines(), 0
     async for data in Chunks(child.stdout_fd):
         total += len(data)
@@ -248,33 +247,33 @@ async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
             if total > MAX_OUTPUT_BYTES:
                 raise protocol.BadMessage(f"the validator wrote more than {MAX_OUTPUT_BYTES} bytes")
             for line in lines.feed(data):
-                _hear(child_protocol.decode_from_validator(line), heard, clock)
+                _receive(child_protocol.decode_from_validator(line), report, clock)
         except protocol.BadMessage as e:
-            heard.wrong = f"the validator cannot be understood: {e}"
+            report.wrong = f"the validator cannot be understood: {e}"
             child.kill_group()
             return
         except Exception:
-            child.kill_group()  # nobody takes in what it says any more
+            child.kill_group()  # no one reads its output any more
             raise
 
 
-def _hear(message: child_protocol.FromValidator, heard: _Heard, clock: Clock) -> None:
-    if heard.last is not None:
+def _receive(message: child_protocol.FromValidator, report: _ValidatorReport, clock: Clock) -> None:
+    if report.last is not None:
         raise protocol.BadMessage("it went on after its verdict")
     if isinstance(message, child_protocol.Judged):
-        heard.last = message
+        report.last = message
         return
     if isinstance(message, child_protocol.Copied):
-        heard.copied(message)
+        report.copied(message)
         return
     if isinstance(message, child_protocol.GateStarted):
-        heard.open_gate, heard.opened = message.gate, clock.monotonic()
+        report.open_gate, report.opened = message.gate, clock.monotonic()
     else:
-        if len(heard.gates) >= MAX_GATES:
+        if len(report.gates) >= MAX_GATES:
             raise protocol.BadMessage(f"more than {MAX_GATES} gates")
-        heard.gates.append(v.gate_from(message))
-        heard.open_gate, heard.opened = "", clock.monotonic()
-    heard.progress(message)
+        report.gates.append(v.gate_from(message))
+        report.open_gate, report.opened = "", clock.monotonic()
+    report.progress(message)
 
 
 class Chunks:

@@ -1,7 +1,7 @@
-"""A version's judgement: accepted or rejected, and the gates that made it.
+"""The verdict on a version: accepted or rejected, and the gates that made it.
 
-Pure. Built from a validator's messages or from the sentence that says how the validator failed; a version is accepted
-only when the validator said so and no gate said otherwise.
+Pure. It is built from a validator's messages, or from the sentence that explains why the validator failed. A version is
+accepted only when the validator accepted it and no gate failed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class GateResult(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """`digest` is "" where the validator didn't get that far; `artifact` is where an accepted version was kept.
+    """`digest` is "" when the validator did not get that far; `artifact` is the path of an accepted
+    version's copy.
 
-    `judged_at` is RFC 3339 in UTC. `incomplete`: rejected for what the rest of a copy may still bring; not recorded.
+    `judged_at` is RFC 3339 in UTC. `incomplete`: rejected because of files that may still be copied; it is not stored.
     """
 
     accepted: bool
@@ -47,14 +48,14 @@ class Verdict(Struct, frozen=True):
 
 
 class Changing(Struct, frozen=True):
-    """No verdict: the version was modified while it was read. Look again later."""
+    """No verdict: the version changed while it was read. It is checked again later."""
 
     because: str
     digest: str = ""
 
 
 class NotJudged(Struct, frozen=True):
-    """No verdict: the machine was in the way, or somebody ended the validator. Try again later."""
+    """No verdict: the machine was at fault, or someone ended the validator. It is tried again later."""
 
     because: str
 
@@ -68,7 +69,7 @@ def gate_from(message: child_protocol.GateDone) -> GateResult:
 
 
 def judged(message: child_protocol.Judged, gates: Sequence[GateResult], judged_at: str) -> Answer:
-    """The verdict in a validator's last line. Its word "accepted" doesn't outweigh a gate that failed."""
+    """The verdict from a validator's last line. "accepted" there does not outweigh a gate that failed."""
     if message.hindered:
         return NotJudged(message.because or "the validator could not go on")
     if message.changing:
@@ -92,16 +93,17 @@ def judged(message: child_protocol.Judged, gates: Sequence[GateResult], judged_a
 
 
 def judge_again(status: int | None, *, answered: bool, attempt: int) -> bool:
-    """Whether an ended validator proves nothing about its version: something else killed it, for the first time.
+    """Whether an ended validator proves nothing about its version: another program killed it, for the
+    first time.
 
-    SIGKILL is never the version's own doing: limits of our own end a child with an answer or another signal. It is the
-    kernel's, short of memory, or somebody's hand. `answered`: it had said its last word, or was ended by us.
+    SIGKILL is never caused by the version: our own limits end a child with an answer or another signal. It comes from
+    the kernel when memory is short, or from an operator. `answered`: it had sent its last line, or we ended it.
     """
     return status == -_SIGKILL and not answered and attempt < MAX_ATTEMPTS
 
 
 def broken(gate: str, because: str, gates: Sequence[GateResult], seconds: float, judged_at: str) -> Verdict:
-    """The rejection of a version whose validator didn't answer: `gate` is the one that didn't come back, "" if none."""
+    """The rejection of a version whose validator did not answer; `gate` is the one that had not ended, "" for none."""
     if not gate:
         return Verdict(False, because, tuple(gates), judged_at=judged_at)
     open_gate = GateResult(gate, False, seconds, because)

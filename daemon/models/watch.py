@@ -1,7 +1,7 @@
-"""Wakes the daemon when something is made, moved or deleted directly in the model root; an event only causes a look.
+"""Wakes the daemon when an entry is made, moved or deleted in the model root; an event only causes a scan.
 
-Nothing may depend on it: events get lost, a root is deleted, renamed or mounted over without an event, limits are
-reached, threads end. `check()`, called before each look, repairs all of that; between looks the timer is the truth.
+No part may rely on it: events are lost, a root is deleted, renamed or mounted over without an event, limits are
+reached, threads end. `check()`, called before each scan, repairs all of that; between scans the timer decides.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class _Wake(FileSystemEventHandler):
 
 
 class Watch:
-    """Watches one directory at a time. `wake` is called on a thread of watchdog's and must only set a flag.
+    """Watches one directory at a time. `wake` is called on a thread of watchdog and must only set a flag.
 
-    `check` and `stop` may wait for the file system and belong on the thread that looks.
+    `check` and `stop` may wait for the file system and belong on the thread that scans.
     """
 
     def __init__(self, root: Path, wake: Callable[[], object]) -> None:
@@ -62,9 +62,8 @@ class Watch:
         self.because = "not started"
 
     def check(self) -> str:
-        """Arms the watch again if it isn't on the directory that has the root's name now. To be called before a look.
-
-        Returns a sentence to log when the state changed, else "".
+        """Watches again if the watch is not on the directory that has the root's name now. To be called before a scan.
+        Returns a sentence for the log when the state changed, else "".
         """
         state, because = self.state, self.because
         try:
@@ -110,9 +109,8 @@ class Watch:
         self._observer = observer
 
     def alive(self) -> bool:
-        """Whether every thread that an event passes through is there, for watchdog tells of none that ended.
-
-        Any thread may ask.
+        """Whether all threads run that an event passes through; watchdog does not report one that ended. Any thread may
+        call it.
         """
         observer = self._observer
         emitters = [] if observer is None else [*observer.emitters]

@@ -1,4 +1,4 @@
-"""Asks the kernel whether a file is open for writing, by a read lease that is taken and given back at once.
+"""Checks whether a file is open for writing, by a read lease that is taken and given back at once.
 
 Holds for any process, other mounts of the same file system and shared writable mappings included. An open for writing
 that falls into the moment between waits until the lease is back; the signal the kernel then sends is redirected to
@@ -18,9 +18,9 @@ _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_for_writing(path: str, *, dir_fd: int | None = None) -> bool | None:
-    """True: somebody has it open for writing. False: nobody. None: the system won't tell.
+    """True: it is open for writing. False: it is not. None: unknown.
 
-    It doesn't tell about files of other users without CAP_LEASE, nor on most network file systems. Raises
+    It is unknown for files of other users without CAP_LEASE, and on most network file systems. Raises
     FileNotFoundError.
     """
     try:

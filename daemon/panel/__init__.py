@@ -1,4 +1,4 @@
-"""The operators' page and the admin API over TCP: who may ask, one live stream for all, the files of the page."""
+"""The operators' page and the admin API over TCP: access, one live stream for all viewers, the files of the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HISTORY_ROWS = 50
 
 
 def parts_of(admin: AdminInterface, hub: Hub) -> Mapping[str, Part]:
-    """The state that viewers see, part by part; what takes long to read is read again only after news of it."""
+    """The state for viewers, in parts. A part that takes long to read is read again only after an event about it."""
 
     def count(event: str) -> object:
         return hub.told[event]
@@ -41,5 +41,5 @@ async def _newest_lines(admin: AdminInterface) -> HistoryAnswer:
 
 
 def _to_the_minute(status: StatusAnswer) -> StatusAnswer:
-    """Without what differs at every look, so that a state that stays is not sent again."""
+    """The status without the seconds, so that an unchanged state is not sent again."""
     return replace(status, uptime_seconds=status.uptime_seconds // 60 * 60)

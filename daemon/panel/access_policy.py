@@ -1,7 +1,9 @@
-"""Whether a request over TCP is taken up. Pure: what it says of itself in, the refusal or None out.
+"""Decides whether a request over TCP is answered. Pure: facts of the request in; the refusal, or None,
+out.
 
-A browser here may be told by any page in the world to ask us: therefore the name it asked for must be one of ours (a
-rebound DNS name is not), what another site started is refused, and a change must carry a header that no form can send.
+Any web page can make a browser on this machine send requests here. So the host name in the request must be one of ours,
+which stops DNS rebinding. Requests that another site started are refused. A change needs a header that no HTML form can
+send.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from msgspec import Struct
 
 
 class Access(StrEnum):
-    """What a request needs."""
+    """The kind of access that a request needs."""
 
     OPEN = "open"  # the page itself, the login, whether we live
     READ = "read"
@@ -24,9 +26,10 @@ class Access(StrEnum):
 
 
 class Rules(Struct, frozen=True):
-    """`names` are the host names that are ours; addresses always are. `asks`: whoever reads or changes must be known.
+    """`names` are our host names; addresses are always ours. With `asks`, reading and changing need a
+    known client.
 
-    `by_user`: an operator's own connection from this machine is known without a token.
+    With `by_user`, an operator's own connection from this machine is known without a token.
     """
 
     names: frozenset[str]
@@ -35,7 +38,7 @@ class Rules(Struct, frozen=True):
 
 
 class PanelRequest(Struct, frozen=True):
-    """One request. Headers are None when they were not sent; `known` when its token or session is good."""
+    """The facts of one request. Headers are None when they were not sent; `known`: its token or session is valid."""
 
     access: Access
     host: str | None
@@ -48,7 +51,7 @@ class PanelRequest(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """The answer instead."""
+    """The answer to a refused request."""
 
     status: int
     kind: str
@@ -56,7 +59,7 @@ class Refusal(Struct, frozen=True):
 
 
 def refusal(asked: PanelRequest, rules: Rules) -> Refusal | None:
-    """Why this request is not taken up; None when it is."""
+    """Why this request is not answered; None when it is."""
     if not is_ours(asked.host, rules.names):
         names = ", ".join(sorted(rules.names))
         said = (asked.host or "")[:80]
@@ -75,7 +78,7 @@ def refusal(asked: PanelRequest, rules: Rules) -> Refusal | None:
 
 
 def needs_token(access: Access, rules: Rules) -> bool:
-    """Whether only those who are known may have this."""
+    """Whether this access needs a known client."""
     return rules.asks and access is not Access.OPEN
 
 
@@ -83,15 +86,15 @@ FORWARDED: Final = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "t
 
 
 def is_forwarded(names: Iterable[str]) -> bool:
-    """Whether these header names (small letters) say that another program passed the request on.
+    """Whether these header names (small letters) show that another program passed the request on.
 
-    What it passes on is not its own: the user that it runs as says nothing.
+    Such a request is not the program's own, so the user that the program runs as proves nothing.
     """
     return any(name in FORWARDED or name.startswith("x-forwarded-") for name in names)
 
 
 def is_ours(host: str | None, names: frozenset[str]) -> bool:
-    """Whether a Host header names us: an address, localhost, or one of `names`; the port may be a tunnel's."""
+    """Whether a Host header has an address, localhost, or one of `names`. The port may be that of a tunnel."""
     name = host_name(host)
     if not name:
         return False
@@ -117,7 +120,7 @@ def host_name(host: str | None) -> str:
 
 
 def _foreign(asked: PanelRequest) -> str:
-    """What shows that another site is behind a request; "" when nothing does."""
+    """The sign that another site started a request; "" for none."""
     if asked.access is Access.OPEN and not asked.write:
         return ""  # a link to us from elsewhere may open the page
     if asked.site is not None and asked.site not in ("same-origin", "none"):

@@ -1,8 +1,8 @@
-"""How many connections there may be, and how long one may dawdle.
+"""Limits the number of connections, and the time that one may take for its request.
 
-When there are too many, one is closed: of those that were let in to nothing yet the oldest from the address that has
-the most, else one that asks for nothing now. A request's head has to come whole, small and soon. uvicorn itself bounds
-none of these. Invariant: a request that was let in, or an answer to it, is never cut off here.
+When there are too many, one is closed. First comes the oldest without access, from the address with the most; then one
+without a request. A request's head must be complete, small and soon. uvicorn itself limits none of these. Invariant: a
+request with access, and an answer to it, is never cut off here.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def limited(most: int) -> type[Limited]:
 
 
 def _keep_alive(sock: Any) -> None:
-    """Lets the kernel find out that a viewer's machine is gone."""
+    """Has the kernel detect that a viewer's machine is gone."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)

@@ -1,8 +1,9 @@
-"""One live stream for all viewers: the daemon's state in parts, looked at once a second while somebody watches.
+"""One live stream for all viewers: the daemon's state in parts, read once a second while there is a
+viewer.
 
-What changed is encoded once and sent to everybody; a viewer that reads slowly skips what is outdated and never grows a
-queue. A beat follows each second without news. Nothing is computed while nobody watches. Invariant: what a viewer
-received last of a part is at most one look behind.
+A change is encoded once and sent to all. A viewer that reads slowly skips outdated parts, so its queue does not grow. A
+second without a change gets a beat. Nothing is computed while there is no viewer. Invariant: what a viewer has of a
+part is at most one reading old.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MAX_TRANSLATED: Final = 16
 
 
 class Part(Struct, frozen=True):
-    """One part of the state. Where `stamp` is given, `read` is asked again only when the stamp differs."""
+    """One part of the state. With `stamp`, `read` is called again only when the stamp differs."""
 
     read: Callable[[], object | Awaitable[object]]
     stamp: Callable[[], object] | None = None
@@ -61,9 +62,9 @@ class Feed:
         return len(self._viewers) >= MAX_VIEWERS
 
     def answer(self, still: Still = always, language: Language = "en") -> Response:
-        """The stream of one viewer, counted from now on; 503 when there are as many as there may be.
+        """The stream of one viewer, which is counted from now on; 503 when the limit is reached.
 
-        `still` says, before each event, whether the viewer may see it.
+        `still` returns, before each event, whether the viewer may read it.
         """
         if self.full:
             return Response(status_code=503, headers={"retry-after": "5"})
@@ -72,7 +73,7 @@ class Feed:
         return HeldStream(self._stream(viewer, still, language), lambda: self._viewers.discard(viewer))
 
     async def _stream(self, viewer: _Viewer, still: Still, language: Language) -> AsyncIterator[bytes]:
-        """Everything first, then what changed, until the viewer leaves or may not see it any more."""
+        """The whole state first, then each change, until the viewer leaves or may no longer read."""
         if self._looking is None and not self._closed:
             self._looking = here().start("panel feed", self._look_again_and_again, restart=True)
         if viewer.stale:
@@ -93,7 +94,7 @@ class Feed:
                 yield await self._chinese(self._event(stale)) if language == "zh" else self._event(stale)
 
     def close(self) -> None:
-        """Ends every stream, so that a viewer can't hold up the daemon's end."""
+        """Ends every stream, so that no viewer delays the daemon's end."""
         self._closed = True
         if self._looking is not None:
             self._looking.cancel()
@@ -113,7 +114,7 @@ class Feed:
             self._translated.clear()
 
     async def look(self) -> None:
-        """Looks once and tells every viewer what is new."""
+        """Reads the state once and marks for every viewer what changed."""
         changed = {name for name, part in self._parts.items() if await self._differs(name, part)}
         if not changed:
             return

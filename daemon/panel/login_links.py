@@ -1,7 +1,7 @@
-"""Codes that log one browser in: each good once and for a short time, in memory only.
+"""Codes that log one browser in: each works once, for a short time, and is in memory only.
 
-A code stands for a token of the file, so that its session ends with that token. Of the code itself only the SHA-256 is
-kept. At most MAX_LINKS wait; the oldest goes.
+A code belongs to a token of the file, so its session ends with that token. Only the SHA-256 of a code is kept. At most
+MAX_LINKS are open; the oldest is dropped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_LINKS: Final = 32
 
 
 class Links:
-    """See the module. Times are monotonic seconds; a mark is what stands for a token in memory."""
+    """See the module. Times are monotonic seconds; a mark identifies a token in memory."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[str, float]] = {}

@@ -1,8 +1,9 @@
-"""Around every request to the panel: who may ask, how large and how slow it may be, what the browser may do with it.
+"""Handles every request to the panel: who may send it, its size and time, and what the browser may do
+with the answer.
 
-Serves the page, its files, the login and the live stream itself; everything else is the admin API's. Nothing reaches
-the API that the gate did not let through. Who may: a good token or session, or a process of this machine that the
-kernel says is an operator's.
+It serves the page, its files, the login and the live stream; the admin API serves the rest. Nothing reaches the API
+without a check. Access needs a valid token or session, or a process of this machine that the kernel shows to be an
+operator's.
 """
 
 from __future__ import annotations
@@ -250,7 +251,7 @@ _NOT_ALLOWED: Final = ("method_not_allowed", 405)
 
 
 def access_of(method: str, path: str) -> Access:
-    """What a request needs, by what it names: whatever is no plain look changes something."""
+    """The access that a request needs, by its method and path: all that is not plain reading is a change."""
     if path in OPEN_PATHS or path.startswith(PREFIX):
         return Access.OPEN
     return Access.READ if method in ("GET", "HEAD") else Access.CHANGE

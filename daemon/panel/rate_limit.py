@@ -1,7 +1,7 @@
-"""How many wrong tokens are answered and logged one by one. Pure: times are an argument.
+"""Limits how many wrong tokens are answered and logged one by one. Pure: times are an argument.
 
-Each address has a few tries and gets one back every so often, and so have all addresses together. Good tokens are
-compared first and never asked here, so that nobody is locked out by what others send.
+Each address has a few attempts and gets one back at intervals, and so have all addresses together. Valid tokens are
+checked first and never counted here, so others cannot lock anyone out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_ADDRESSES: Final = 1000
 
 
 class _Bucket(Struct):
-    """`full_at`: when every try will be there again, monotonic seconds."""
+    """`full_at`: when all attempts are available again, monotonic seconds."""
 
     full_at: float = 0.0
 
@@ -33,13 +33,13 @@ class _Bucket(Struct):
 
 
 class LoginAttempts(Struct):
-    """Wrong tokens lately."""
+    """The recent wrong tokens."""
 
     _all: _Bucket = field(default_factory=_Bucket)
     _by_place: dict[str, _Bucket] = field(default_factory=dict)
 
     def wait_seconds(self, address: str, now: float) -> float:
-        """0 when this address has a try left now."""
+        """The seconds until this address has an attempt; 0 when it has one now."""
         mine = self._by_place.get(place(address), _Bucket())
         return max(
             mine.wait(now, TRIES, RETURN_SECONDS),
@@ -47,7 +47,7 @@ class LoginAttempts(Struct):
         )
 
     def failed(self, address: str, now: float) -> None:
-        """Takes one wrong token into account."""
+        """Counts one wrong token."""
         bucket = self._by_place.pop(place(address), None) or _Bucket()
         while len(self._by_place) >= MAX_ADDRESSES:
             del self._by_place[next(iter(self._by_place))]

@@ -1,8 +1,7 @@
-"""The panel's TCP address: bound, served, limited.
+"""The panel's TCP address: binds it, serves it, and limits its use.
 
-Never opened without a token where other machines reach it. By default it makes a token of its own, and lets in the
-operators of this machine without it. An address that cannot be had is said and tried again; the service does not
-depend on it.
+Where other machines can reach it, it is never open without a token. By default it makes a token, and operators of this
+machine need none. An address that is not available is reported and tried again; the service does not depend on it.
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ class PanelServer:
         return PanelLinkAnswer(f"{url}#login={code}", LINK_SECONDS, self.token_file)
 
     async def keep(self) -> None:
-        """Looks at the token file; tries again, now and then, while the address could not be had."""
+        """Checks the token file. While the address was not available, it tries again at intervals."""
         if self._config.listen and self._tokens.configured:
             if self._not_made:  # there was no room for it
                 await self._own_token()

@@ -1,6 +1,6 @@
-"""Who is logged in: random cookies that stand for a token, in memory, for as long as they are used.
+"""Browsers that are logged in: random cookies that belong to a token, in memory.
 
-A session ends with its token, after IDLE_SECONDS unused, after MAX_SECONDS in any case, and with the daemon.
+A session ends with its token, after IDLE_SECONDS without use, after MAX_SECONDS in any case, and with the daemon.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The facts that `activation_policy.decide` decides on, from the last look, the catalog and the position.
+"""Collects the facts for `activation_policy.decide`: from the last scan, the catalog and the position.
 
-It decides nothing and reads no disk: whether the copy of what served last is whole, the last look found. It remembers
-one thing: since when the link names no version that is there.
+It decides nothing and reads no disk: the last scan found whether the copy of what served last is whole. It remembers
+one thing: since when the link has named no version that is there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .serving_state import Position
 
 
 class FactsReader:
-    """See the module. `is_lost` says whether the last look found a copy gone or damaged."""
+    """See the module. `is_lost` returns whether the last scan found a copy gone or damaged."""
 
     def __init__(self, clock: Clock, is_lost: Callable[[str], bool]) -> None:
         self._clock, self._is_lost = clock, is_lost
@@ -40,7 +40,7 @@ class FactsReader:
         held: Collection[str],
         asked: ActivationRequest | None,
     ) -> ActivationFacts:
-        """What there is at this moment, `asked` for by command or not."""
+        """The facts at this moment; `asked` is the command, if there is one."""
         good = position.usable_good(self._is_lost)
         return ActivationFacts(
             link=sight.link if isinstance(sight, RootSeen) else Missing(),

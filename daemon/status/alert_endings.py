@@ -1,4 +1,4 @@
-"""How an alert ended, for the alerts whose figure is simply not there any more. Pure: a snapshot in, a clause out."""
+"""How an alert ended when its figure is not reported any more. Pure: a snapshot in, a clause out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN: Final = {
 
 
 def ending(seen: Snapshot, metric: str, subject: str) -> str:
-    """What is so now, for an alert on this figure that ends; "" when nothing is known of it."""
+    """What is true now, as the clause for an alert on this figure that ends; "" when nothing is known of it."""
     if metric in ("version_rejected", "version_unjudged", "version_unchosen"):
         return _version(seen, metric, subject)
     if metric == "rollout_failed":

@@ -1,7 +1,7 @@
 """The state of the service as figures for alerts. Pure: a snapshot in, figures out.
 
-It reports what holds now or has just happened: an old rejected version that nobody asks for any more is history. Of a
-version that changed a moment ago nothing is alarming yet: it may be a copy under way.
+It reports what is true now or has just happened. An old rejected version that no one requests is not reported. A
+version that changed a moment ago raises no alert yet: it may be a copy under way.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ def _nothing_yet(seen: Snapshot) -> str:
 
 
 def _on_its_way(seen: Snapshot) -> bool:
-    """Whether the first version is being judged or loaded, and that goes on: on a slow machine it takes minutes.
+    """Whether the first version is being validated or loaded and makes progress, which takes minutes on a
+    slow machine.
 
-    A rollout and a start have limits of their own; a worker that died before was no first one.
+    A rollout and a start have their own limits. A worker that died shows that it is not the first start.
     """
     if seen.versions.busy:
         return seen.activation.position.serving is None and seen.versions.still_seconds < STILL_SECONDS
@@ -118,7 +119,7 @@ def _versions(seen: Snapshot) -> Iterator[Figure]:
             continue  # one thing is said once
         higher = live is None or is_higher(entry.name, live.name)
         if entry.seen.arriving and not entry.seen.files and entry.name != linked:
-            continue  # a directory without files is nobody's version yet
+            continue  # a directory without files is no version yet
         wanted = entry.name == linked or (auto and higher and entry.name not in held)
         if (wanted or _just_judged(entry.verdict.judged_at, seen.wall)) and count < MAX_VERSIONS:
             count += 1
@@ -131,7 +132,7 @@ def _versions(seen: Snapshot) -> Iterator[Figure]:
 
 
 def quiet_at(seen: Snapshot, entry: CatalogEntry) -> float:
-    """From when on what is wrong with a version may raise an alert, monotonic seconds."""
+    """From when on a problem of a version may raise an alert, monotonic seconds."""
     return entry.changed + seen.config.validation.alert_after
 
 
@@ -174,7 +175,7 @@ def class_usage(seen: Snapshot) -> Iterator[tuple[str, int, int]]:
 
 
 def _failed_rollout(activation: ActivationSeen, now: float) -> Rollout | None:
-    """The last rollout that the operator would hear of, if it failed by itself and not long ago."""
+    """The last rollout, if it failed by itself, not long ago, and is worth an alert."""
     last = activation.last
     if last is None or last.succeeded or last.cancelled or now - last.started > ROLLOUT_SECONDS:
         return None

@@ -11,7 +11,7 @@ from ..system.clock import rfc3339
 
 
 def alert(alert: Alert, *, since: float, held: str = "", acknowledged: Acknowledgement | None = None) -> AlertReport:
-    """One alert. `since` is wall seconds; `held` says why nothing is sent about it now, "" when it is."""
+    """One alert. `since` is wall seconds; `held` is why nothing is sent about it now, "" when messages are sent."""
     return AlertReport(
         name=alert.rule.name,
         subject=alert.subject,

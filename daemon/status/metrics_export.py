@@ -1,7 +1,7 @@
-"""`GET /metrics` of the daemon: a snapshot of it and each worker's own report, in Prometheus' text format.
+"""`GET /metrics` of the daemon: a snapshot of it and each worker's own report, in Prometheus' text
+format.
 
-Pure: nothing is measured or asked for a scrape, so that scraping costs a millisecond and can't be used to keep the
-daemon busy.
+Pure: a scrape measures nothing and sends nothing, so it costs a millisecond and cannot keep the daemon busy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the daemon counts as ready, and whether something is still on its way to serving. Pure."""
+"""Decides whether the daemon counts as ready, and whether a version or worker will serve soon. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIRST_LOOK_SECONDS: Final = 10.0
 
 
 def is_busy(seen: Snapshot, *, began: float) -> bool:
-    """Whether a version or a worker is on its way to serving. `began`: when the daemon did, monotonic seconds."""
+    """Whether a version or a worker will serve soon. `began` is when the daemon started, monotonic seconds."""
     loading = any(peer.loading for peer in seen.workers.peers)
     return seen.versions.busy or seen.activation.busy or loading or _undecided(seen, began)
 
@@ -23,7 +23,7 @@ def may_answer(seen: Snapshot, *, busy: bool) -> bool:
 
 
 def _undecided(seen: Snapshot, began: float) -> bool:
-    """A version that was there at the start waits for its verdict, and has not had the time for it."""
+    """A version that was there at the start waits for its verdict, and its time is not over."""
     if seen.now - began > seen.config.models.settle + FIRST_LOOK_SECONDS:
         return False
     return any(entry.state in (VersionState.SEEN, VersionState.SETTLING) for entry in seen.versions.entries)

@@ -1,7 +1,8 @@
-"""Which version is served, which one the link was last known to name, and what to fall back to; kept across restarts.
+"""Which version is served, which one the link last named, and the one to return to; kept over
+restarts.
 
-All of it can be found again on the disk, so losing it costs a look and no service. `intent` is the link move that was
-about to happen: after a crash between the move and its record, the move is not taken for an operator's.
+All of it can be found on the disk, so losing it costs a scan and no service. `intent` is the link move that was about
+to happen. After a crash between the move and its record, it shows that the move was the daemon's own.
 """
 
 from __future__ import annotations
@@ -35,9 +36,8 @@ class Position(Struct, frozen=True):
 
     @property
     def word(self) -> Named | None:
-        """What is served, by the name that the link was last known to give these bytes.
-
-        `serving` has the name of the copy that the workers load: another, when there is none under the link's.
+        """What is served, by the name that the link last gave these bytes. `serving` has the name of the copy that the
+        workers load, which differs when there is no copy under the link's name.
         """
         serving, committed = self.serving, self.committed
         if serving is None:
@@ -58,7 +58,7 @@ class Position(Struct, frozen=True):
 
 
 def load(store: FactStore, link: LinkState | None) -> Position:
-    """The position as it was; a link move that a crash cut short counts as made when the link says so."""
+    """The position as it was; a link move that a crash interrupted counts as made when the link shows it."""
     committed, intent = _named(store.fact("committed")), _named(store.fact("intent"))
     if intent is not None and isinstance(link, Names) and link.version == intent.name:
         committed = intent
@@ -81,9 +81,10 @@ def intend(store: FactStore, version: str, digest: str) -> None:
 
 
 def resumed(position: Position, is_lost: Callable[[str], bool]) -> Position:
-    """What the workers that outlived a daemon serve: what served last; unknown when a link move was cut short.
+    """What the workers that outlived a daemon serve: what served last; unknown when a link move was
+    interrupted.
 
-    A link that was moved meanwhile is then a request like any other, with a canary and a way back.
+    A link that was moved since then is a request like any other, with a canary and a way back.
     """
     good, committed = position.usable_good(is_lost), position.committed
     known = good is not None and committed is not None and committed.digest == good.digest
@@ -96,7 +97,7 @@ def begun(store: FactStore, rollout: RolloutAnswer) -> None:
 
 
 def settled(store: FactStore) -> None:
-    """When its outcome is in the history."""
+    """Its outcome is in the history."""
     store.put(rollout=None)
 
 

@@ -1,7 +1,7 @@
-"""What the daemon knows at one moment: frozen, taken whenever it is to be read.
+"""The state of the daemon at one moment: frozen, taken whenever it is to be read.
 
-Each part gives its slice; nothing is looked up here, and nothing that happens later changes what a snapshot holds.
-Invariant: alert inputs, metrics, the views of workers and of the link, and rest read a snapshot and nothing else.
+Each part gives its share. Nothing is read from the disk here, and a snapshot does not change afterwards. Invariant:
+alert inputs, metrics, the views of workers and link, and the idle check read only a snapshot.
 """
 
 from __future__ import annotations

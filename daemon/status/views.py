@@ -117,7 +117,7 @@ def status(
 
 
 def link(versions: VersionsSeen, live: str) -> VersionReason | None:
-    """What the link says while that is not what is served: the version that it names, "" for none, and because."""
+    """The version that the link names while another is served, "" for none, and the reason."""
     sight = versions.sight
     if not isinstance(sight, RootSeen) or (isinstance(sight.link, Names) and sight.link.version == live):
         return None

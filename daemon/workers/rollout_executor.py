@@ -7,28 +7,21 @@ and the link names the old version. The outcome names what could not be done.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
 import structlog
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from ...worker.protocol import Beat
-from ...worker.shared.progress import (
-    ProcessReading,
-    Spent,
-    after,
-    begin,
-    outside,
-)
+from ...worker.shared.progress import ProcessReading
 from ..answers.rollouts import RolloutAnswer, RolloutStep, RolloutWorker
 from ..errors import ModelwardError
 from ..system.background import here
 from ..system.clock import Clock, rfc3339
 from ..system.failures import sentence
 from . import peer as peer_state
+from .load_readings import READ_SECONDS, LoadReadings
 from .overlap import Way
 from .peer import WorkerPeer
 from .pool import Ended
@@ -45,16 +38,12 @@ from .rollout_planner import (
     Stage,
     SwitchLink,
     WaitForWorkers,
-    WorkerView,
     next_action,
     together,
 )
 
 MAX_STEPS = 200
 """The number of progress lines kept of one rollout."""
-READ_SECONDS = 1.0
-"""The time between two readings of a worker that loads."""
-LONGEST_STEP_SECONDS = 3.0
 OUTSIDE_DEATHS = 3
 """Deaths that the version need not have caused: a rollout accepts this many before it gives up."""
 OUTSIDE = (-9, -15, 0, None)
@@ -155,8 +144,7 @@ class RolloutExecutor:
         read: Callable[[int], ProcessReading | None] = lambda pid: None,
     ) -> None:
         self._registry, self._clock, self._commit_point, self._progress = registry, clock, commit_point, progress
-        self._room, self._read = room, read
-        self._spent: dict[str, tuple[float, Spent]] = {}
+        self._room, self._loads = room, LoadReadings(clock, read)
         self._log = structlog.get_logger("rollout")
         self.current: Rollout | None = None
 
@@ -198,9 +186,7 @@ class RolloutExecutor:
         self._registry.wake()
 
     async def _forward(self, rollout: Rollout, policy: RolloutPolicy) -> str:
-        """Like `_drive`, to the target. An error of the daemon's is a reason to go back. It is no fault of the
-        version.
-        """
+        """Like `_drive`, to the target. An error in the daemon is a reason to go back, and no fault of the version."""
         try:
             return await self._drive(rollout, rollout.target, policy)
         except Exception as e:  # noqa: BLE001 - around one rollout: workers must not be left between two versions
@@ -211,7 +197,7 @@ class RolloutExecutor:
     async def _drive(self, rollout: Rollout, target: Target, policy: RolloutPolicy) -> str:
         """Follows the planner to its end. Returns the reason when it gave up, "" when it is done."""
         while True:
-            await self._take_readings(rollout)
+            await self._loads.take(self._part(rollout))
             view = self._view(rollout, target)
             match next_action(view, policy):
                 case PrepareWorker(worker, because):
@@ -225,7 +211,7 @@ class RolloutExecutor:
                     self._leave_out(rollout, worker, because)
                 case WaitForWorkers(until, because):
                     self._state(rollout, because)
-                    longest = READ_SECONDS if self._spent else math.inf
+                    longest = READ_SECONDS if self._loads.current else math.inf
                     await self._registry.changed(min(longest, until - self._clock.monotonic()))
                 case Fail(because, blame):
                     if not rollout.returning:
@@ -317,7 +303,7 @@ class RolloutExecutor:
     def _view(self, rollout: Rollout, target: Target) -> RolloutView:
         now, part = self._clock.monotonic(), self._part(rollout)
         what = rollout.wire_id, target.version, target.artifact
-        workers = tuple(self._with_spent(peer_state.view(peer, *what), now) for peer in part)
+        workers = tuple(self._loads.with_spent(peer_state.view(peer, *what), now) for peer in part)
         if not rollout.returning:
             workers += tuple(view for peer in self._registry.missing() if (view := peer_state.away(peer, *what)))
         rollout.workers = [RolloutWorker(w.name, w.stage.value) for w in workers]
@@ -333,39 +319,6 @@ class RolloutExecutor:
             deaths=tuple(rollout.deaths),
             cancelled="" if rollout.returning else rollout.cancelled,
         )
-
-    async def _take_readings(self, rollout: Rollout) -> None:
-        """Reads what the loading workers did since the last time, on a thread, READ_SECONDS apart."""
-        loading = {
-            peer.name: peer
-            for peer in self._part(rollout)
-            if not peer.attached and (peer.loading or peer.stage in (Stage.PREPARING, Stage.COMMITTING))
-        }
-        known = {name: self._spent[name] for name in loading if name in self._spent}
-        known = {name: pair for name, pair in known.items() if pair[0] == loading[name].stage_since}
-        now = self._clock.monotonic()
-        due = {
-            name: peer.pid
-            for name, peer in loading.items()
-            if name not in known or now - known[name][1].last.at >= READ_SECONDS
-        }
-        if due:
-            readings = await asyncio.to_thread(lambda: {name: self._read(pid) for name, pid in due.items()})
-            for name, reading in readings.items():
-                if reading is None:
-                    known.pop(name, None)
-                    continue
-                spent = known[name][1] if name in known else begin(reading)
-                known[name] = loading[name].stage_since, after(spent, reading, LONGEST_STEP_SECONDS)
-        self._spent = known
-
-    def _with_spent(self, worker: WorkerView, now: float) -> WorkerView:
-        """At most the time that passed: several threads use CPU time several times as fast."""
-        if worker.name not in self._spent:
-            return worker
-        spent = self._spent[worker.name][1]
-        held = outside(spent.last) if spent.still_seconds >= spent.cpu_seconds else ""
-        return replace(worker, spent_seconds=min(now - worker.since, spent.seconds), held=held)
 
     def _since_start(self) -> Figures:
         """What the old version did so far, over all workers. Each worker's own count begins here."""

@@ -116,7 +116,7 @@ class Hall:
 
     async def ask(self, version: str) -> str:
         """The outcome of the request to activate it; "" when it was refused."""
-        await self.validation.look()
+        await self.validation.scan()
         command = self.activation.command = PendingCommand(ActivationRequest("activate", version))
         await self.activation.decide()
         await soon(lambda: command.result.done() and not self.activation.busy)
@@ -197,7 +197,7 @@ async def _hall(path: Path, *, bake_seconds: float = 0.0, settle_seconds: float 
         )
         it.executor = activation.executor
         await validation.start()
-        await validation.look()
+        await validation.scan()
         for name, artifact in artifacts.items():
             verdict = Verdict(True, "all gates passed", digest=f"digest of {name}", artifact=str(artifact))
             validation.catalog.recall(name, verdict.digest, verdict, 0.0)
@@ -320,14 +320,14 @@ def test_a_link_that_stays_bad_is_looked_at_once_more_after_it_settled_and_then_
         async with _hall(tmp_path, settle_seconds=0.3) as hall:
             (tmp_path / "models" / "current").unlink()
             (tmp_path / "models" / "current").mkdir()
-            await hall.validation.look()
+            await hall.validation.scan()
             await hall.activation.decide()
-            clock, settled = SystemClock(), hall.activation.next_look()
+            clock, settled = SystemClock(), hall.activation.next_check()
             assert settled is not None
             await soon(lambda: clock.monotonic() > settled)
-            assert hall.activation.next_look() == settled  # not decided since
+            assert hall.activation.next_check() == settled  # not decided since
             await hall.activation.decide()
-            assert hall.activation.next_look() is None
+            assert hall.activation.next_check() is None
             assert hall.activation.complaint.startswith("cannot put the link back")
 
     run(work)
@@ -390,7 +390,7 @@ def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watc
             def look() -> None:
                 async def again() -> None:
                     if fresh:
-                        await hall.validation.look()  # the link names the new version by now
+                        await hall.validation.scan()  # the link names the new version by now
                     await hall.activation.decide()
 
                 asyncio.run_coroutine_threadsafe(again(), loop).result(PATIENCE_SECONDS)
@@ -408,7 +408,7 @@ def test_a_command_that_is_refused_leaves_the_rollout_under_way_alone(tmp_path: 
     async def work() -> None:
         async with _hall(tmp_path, bake_seconds=3.0) as hall:
             (tmp_path / "models" / "v0.9").mkdir()
-            await hall.validation.look()
+            await hall.validation.scan()
             verdict = Verdict(False, "it is no model", digest="digest of v0.9")
             hall.validation.catalog.recall("v0.9", verdict.digest, verdict, 0.0)
             right = hall.activation.command = PendingCommand(ActivationRequest("activate", NEW))
@@ -434,7 +434,7 @@ def test_a_version_rejected_while_copies_are_looked_at_is_not_judged_again(tmp_p
                 verdict = entry.verdict
                 assert verdict is not None
                 rejecting = hall.validation.reject(NEW, entry.digest, "it failed every second request")
-                await asyncio.gather(*(hall.validation.look() for _ in range(3)), rejecting, hall.validation.look())
+                await asyncio.gather(*(hall.validation.scan() for _ in range(3)), rejecting, hall.validation.scan())
                 assert entry.state is VersionState.REJECTED
                 entry.state, entry.verdict = VersionState.ACCEPTED, verdict
 

@@ -52,8 +52,8 @@ class Hall:
         return _artifact(self.root, version, kind, level="mapped" if kind == "mapped" else "exact", key=key)
 
     async def look(self) -> None:
-        await self.validation.look()
-        await self.forms.look([_digest(OLD), _digest(NEW)])
+        await self.validation.scan()
+        await self.forms.read_disk([_digest(OLD), _digest(NEW)])
 
     async def round(self) -> None:
         """One round of the supervisor, as far as rollouts go, and the rollout that it began."""
@@ -120,7 +120,7 @@ async def _hall(path: Path, script: dict[str, object]) -> AsyncIterator[Hall]:
         )
         it.executor = activation.executor
         await validation.start()
-        await validation.look()
+        await validation.scan()
         for name, artifact in plain.items():
             verdict = Verdict(True, "all gates passed", digest=_digest(name), artifact=artifact)
             validation.catalog.recall(name, verdict.digest, verdict, 0.0)

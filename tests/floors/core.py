@@ -58,6 +58,7 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "flask": (_FLASK,),
     "prometheus-client": ("tests/worker/http/test_metrics.py",),
     "openai": ("tests/worker/http/test_openai.py",),
+    "grafana-foundation-sdk": ("tests/test_metrics_page.py",),
     "tritonclient": ("tests/worker/http/test_inference_protocol.py",),
     "selenium": ("tests/browser/test_panel.py::test_shows_everything_at_a_glance",),
     "schemathesis": (_ADMIN_API,),

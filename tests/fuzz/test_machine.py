@@ -80,7 +80,7 @@ def test_every_path_lies_on_a_mount(data: bytes) -> None:
         (Path(directory) / "self").mkdir()
         (Path(directory) / "self" / "mountinfo").write_bytes(data)
         mounts = Mounts(FakeClock(), os.statvfs, Path(directory))
-        found = mounts.look([Path("/srv/a b/c"), Path(directory)])
+        found = mounts.read([Path("/srv/a b/c"), Path(directory)])
         assert found and all(mount.space is None or 0 <= mount.space.used_percent <= 100 for mount in found)
 
 

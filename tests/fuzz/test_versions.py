@@ -31,7 +31,7 @@ from tests.worker.validate.judging import judge
 from tests.worker.validate.test_minisign import Signer
 
 from modelward.daemon.models.artifacts import is_whole
-from modelward.daemon.models.scan import look
+from modelward.daemon.models.scan import scan_root
 from modelward.daemon.models.snapshot import RootSeen
 from modelward.worker.sensevoice.files import BadSenseVoiceFiles, read_cmvn
 from modelward.worker.sensevoice.model import Description, describe, find
@@ -128,7 +128,7 @@ def test_a_look_at_a_version_with_any_sums_tells_what_is_there(data: bytes) -> N
         version.mkdir()
         (version / "SHA256SUMS").write_bytes(data)
         (version / "model.onnx").write_bytes(b"x")
-        sight = look(Path(directory), "current", writing_of={"v1"})
+        sight = scan_root(Path(directory), "current", writing_of={"v1"})
         assert isinstance(sight, RootSeen) and sight.versions[0].has_sums and not sight.versions[0].error
         made = context(version, checksums="required")
         assert not integrity.check(made).passed or sight.versions[0].files == 2

@@ -150,7 +150,7 @@ class World:
     async def during(self, work: Callable[[AlertManager], Awaitable[None]]) -> None:
         """One life of the watch."""
         self.async_store = AsyncStore(
-            Store(self.directory / "state.db", self.clock), lambda entry: alert_manager.heard(entry)
+            Store(self.directory / "state.db", self.clock), lambda entry: alert_manager.add_history(entry)
         )
         alert_manager = AlertManager(
             self.snapshot,
@@ -177,7 +177,7 @@ class World:
         end = self.clock.now + seconds
         while self.clock.now < end:
             self.clock.now = min(end, self.clock.now + step)
-            alert_manager.look()
+            alert_manager.check()
             await asyncio.sleep(0.002)
 
 
@@ -331,7 +331,7 @@ def test_a_worker_with_jobs_that_do_not_end_is_an_alert_though_it_is_gone_before
         stuck = StuckWorkers(world.clock.monotonic)
         alert_manager.more.append(stuck.figures)
         for _ in range(2):
-            stuck.heard("w1", "1 of its jobs do not end")
+            stuck.add("w1", "1 of its jobs do not end")
         await world.pass_time(alert_manager, 1)
         assert names(alert_manager)["worker_stuck"] == "firing"
         sentence = (
@@ -392,7 +392,7 @@ def test_an_alert_about_a_version_comes_by_time_alone(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
         world.config = parse("validation.alert_after = 0.3", "test")
         world.entry("v3", VersionState.REJECTED, "bad").changed = world.clock.now
-        alert_manager.look()
+        alert_manager.check()
         assert alert_manager.active() == []
         world.clock.now += 0.3
         await soon(alert_manager.active)  # nobody looks but the manager itself
@@ -437,7 +437,7 @@ def test_a_complaint_is_an_alert_at_once_and_its_end_too_while_messages_take_the
     async def work(alert_manager: AlertManager) -> None:
         world.clock.now += HOLD_SECONDS
         world.activation.complaint = "cannot go on"
-        alert_manager.look()
+        alert_manager.check()
         assert [a.message for a in alert_manager.active()] == ["cannot go on"]
         assert world.sent == []
         await world.pass_time(alert_manager, 15)
@@ -532,7 +532,7 @@ def test_each_severity_goes_its_way_and_every_title_begins_with_the_keyword(worl
 
 def test_a_failing_channel_is_an_alert_that_is_not_sent_to_itself(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
-        alert_manager.look()
+        alert_manager.check()
         (channel,) = alert_manager.notifications.notifier.channels
         channel.failures, channel.because = 3, "it answered 500"
         await world.pass_time(alert_manager, 100)
@@ -610,7 +610,7 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
         await soon(lambda: any(event == "sample" for event, _ in world.told))
         [sample] = [data for event, data in world.told if event == "sample"]
         assert sample.time == alert_manager.series("1h").times[-1] == rfc3339(world.clock.wall())
-        alert_manager.look()
+        alert_manager.check()
         world.async_store.note("accepted", "v1", "", verdict={"gates": [{"seconds": 1.5}, {"seconds": 0.5}]})
         await soon(lambda: 'seconds_sum{verdict="accepted"} 2' in alert_manager.metrics())
         families = {family.name: family for family in text_string_to_metric_families(alert_manager.metrics())}
@@ -632,7 +632,7 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
 
 def test_a_test_says_how_each_channel_went(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
-        test = alert_manager.notifications.test
+        test = alert_manager.notifications.send_test
         assert (await test()).message == "1 channel reached"
         world.outcome = Outcome("it answered 500")
         answer = await test()

@@ -20,7 +20,7 @@ def test_is_sent_once_when_it_is_due_and_not_again_by_the_next_daemon(tmp_path: 
     world.config = parse(f'alerts = {{to = ["http://a.example/x"], time_zone = "UTC", digest = "{later}"}}', "test")
 
     def digest_of(alert_manager: AlertManager) -> Digest:
-        alert_manager.look(at_once=True)
+        alert_manager.check(at_once=True)
         return Digest(
             lambda: world.config,
             world.clock,

@@ -68,7 +68,7 @@ class Hall:
 
     async def once(self) -> None:
         """One compilation, from its start to its end."""
-        await self.forms.look([DIGEST])
+        await self.forms.read_disk([DIGEST])
         self.forms.ensure(WANTED, lambda version, digest: 0.0)
         assert self.forms.busy
         await soon(lambda: not self.forms.busy)
@@ -192,7 +192,7 @@ def test_a_compiler_stands_aside_while_workers_answer_and_one_that_a_version_wai
             shared.mkdir(parents=True)
             keep(shared, 2)
             worker, long = (Board(str(shared / name)) for name in (SLOT_FILES[0], SLOT_FILES[2]))
-            await hall.forms.look([DIGEST])
+            await hall.forms.read_disk([DIGEST])
             hall.forms.ensure(WANTED, lambda version, digest: 0.0)
             await soon(children, 60)
             [compiler] = children()
@@ -217,7 +217,7 @@ def test_a_version_under_judgement_is_compiled_once_and_its_failure_is_held_agai
         code = "open(request['root'] + '/../begun', 'a').write(request['artifact'] + '\\n'); raise SystemExit(7)"
         async with _hall(tmp_path, code) as hall:
             copy = [WantedForm("v2", "cd" * 32, urgent=True, copy=f"{hall.root}/.tmp-validate-1-ab")]
-            await hall.forms.look([copy[0].digest])
+            await hall.forms.read_disk([copy[0].digest])
             for _ in range(3):
                 hall.forms.ensure(copy, lambda version, digest: 0.0)
                 await soon(lambda: not hall.forms.busy, 60)
@@ -271,7 +271,7 @@ def test_a_form_that_is_not_what_it_seems_is_not_loaded(tmp_path: Path, lie: str
 def test_a_form_lies_in_its_place_while_the_next_is_made_and_is_out_of_reach_of_its_compiler(tmp_path: Path) -> None:
     async def work() -> None:
         async with _hall(tmp_path, "form('mapped'); signal.pause()") as hall:
-            await hall.forms.look([DIGEST])
+            await hall.forms.read_disk([DIGEST])
             hall.forms.ensure(WANTED, lambda version, digest: 0.0)
 
             def mapped() -> list[str]:
@@ -280,7 +280,7 @@ def test_a_form_lies_in_its_place_while_the_next_is_made_and_is_out_of_reach_of_
             await soon(mapped, 60)
             assert hall.forms.busy
             [name] = mapped()
-            await hall.forms.look([DIGEST])
+            await hall.forms.read_disk([DIGEST])
             best = hall.forms.best("v1", DIGEST)
             assert best is not None and best.artifact == str(hall.root / name)
             assert os.listdir(hall.root / name / "compiled") == ["model.onnx"]
@@ -303,7 +303,7 @@ def test_what_cannot_be_made_is_not_tried_again_by_the_next_daemon_either(tmp_pa
             assert hall.told("because") == "no rewrite pays"
             assert hall.kinds == []
         async with _hall(tmp_path, "raise SystemExit(1)") as hall:
-            await hall.forms.look([DIGEST])
+            await hall.forms.read_disk([DIGEST])
             hall.forms.ensure(WANTED, lambda version, digest: 0.0)
             assert not hall.forms.busy
             assert hall.told("because") == "no rewrite pays"
@@ -327,7 +327,7 @@ def test_the_end_of_the_daemon_and_a_version_nobody_wants_any_more_end_the_compi
     async def work() -> None:
         before = children()
         async with _hall(tmp_path, "signal.pause()") as hall:
-            await hall.forms.look([DIGEST])
+            await hall.forms.read_disk([DIGEST])
             hall.forms.ensure(WANTED, lambda version, digest: 0.0)
             await soon(lambda: children() - before)
             hall.forms.ensure([WantedForm("v2", "cd" * 32)], lambda version, digest: 0.0)
@@ -344,7 +344,7 @@ def test_the_end_of_the_daemon_and_a_version_nobody_wants_any_more_end_the_compi
 def test_a_form_that_the_workers_refused_is_not_loaded_and_not_made_again(tmp_path: Path) -> None:
     async def work() -> None:
         async with _hall(tmp_path, "raise SystemExit(1)") as hall:
-            await hall.forms.look([DIGEST])
+            await hall.forms.read_disk([DIGEST])
             keys = hall.forms.keys(DIGEST)
             path = hall.root / "v1-mapped"
             path.mkdir()
@@ -354,7 +354,7 @@ def test_a_form_that_the_workers_refused_is_not_loaded_and_not_made_again(tmp_pa
                 "files": {"model.onnx": {"bytes": 5}}, "compiled_model": "model.onnx",
             }  # fmt: skip
             (path / "artifact.json").write_text(json.dumps(told))
-            await hall.forms.look([DIGEST])
+            await hall.forms.read_disk([DIGEST])
             best = hall.forms.best("v1", DIGEST)
             assert best is not None and best.form == "mapped"
             await hall.forms.refuse(best, "worker w1 died while it served it")

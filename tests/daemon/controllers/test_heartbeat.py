@@ -46,10 +46,10 @@ def test_beats_at_once_and_says_failing_and_well_again_when_that_changes() -> No
         async def work(heartbeat: Heartbeat, critical: list[str]) -> None:
             await soon(lambda: len(receiver.posts) == 1)
             critical.append("the disk is full")
-            heartbeat.look()
+            heartbeat.check()
             await soon(lambda: len(receiver.posts) == 2)
             critical.clear()
-            heartbeat.look()
+            heartbeat.check()
             await soon(lambda: len(receiver.posts) == 3)
             assert heartbeat.failures == 0
 

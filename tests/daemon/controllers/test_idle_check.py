@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelward.daemon.controllers.idle_check import Rest, unchanged
-from modelward.daemon.models.scan import look
+from modelward.daemon.models.scan import scan_root
 from modelward.daemon.models.snapshot import Names, RootSeen
 
 
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def rest_of(root: Path) -> Rest:
-    sight = look(root, "current")
+    sight = scan_root(root, "current")
     assert isinstance(sight, RootSeen)
     return Rest(root, "current", sight, frozenset({"v1.0", "v1.1"}), frozenset({str(root.parent / "copy")}))
 

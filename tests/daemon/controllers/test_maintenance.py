@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -145,7 +146,7 @@ class Home:
             reopen=self.reopen,
         )
         await self.validation.start()
-        await self.validation.look()
+        await self.validation.scan()
         for name in NAMES:
             verdict = Verdict(True, "all gates passed", digest=f"digest of {name}", artifact=str(self.copy(name)))
             self.validation.catalog.recall(name, verdict.digest, verdict, 0.0)
@@ -194,7 +195,7 @@ def test_only_versions_that_nobody_needs_go_and_their_copies_a_sweep_later(home:
         assert home.versions == ["v1.0", "v1.1", "v1.3", "v1.4", "v1.5", "v1.6"]
         assert home.copies == NAMES  # while the catalog knows its version a copy stays
         assert (keeping.sweeps, keeping.removed_files) == (1, 1) and keeping.last == done
-        await home.validation.look()
+        await home.validation.scan()
         await keeping.sweep(dry_run=False)
         assert home.copies == home.versions
 
@@ -215,7 +216,7 @@ def test_a_version_under_rollout_stays(home: Home) -> None:
 def test_nothing_of_a_version_goes_while_the_model_root_cannot_be_read(home: Home) -> None:
     async def work(keeping: Maintenance) -> None:
         (home.base / "models").rename(home.base / "elsewhere")
-        await home.validation.look()
+        await home.validation.scan()
         (home.base / "elsewhere").rename(home.base / "models")  # it is back, and nobody has looked yet
         done = await keeping.sweep(dry_run=False)
         for name in ("versions", "compiled"):
@@ -254,11 +255,10 @@ def test_what_a_validator_left_goes_when_none_is_at_work(home: Home) -> None:
     async def work(keeping: Maintenance) -> None:
         left.mkdir()
         (left / "model.onnx").write_text("half")
-        home.validation._task = asyncio.get_running_loop().create_task(asyncio.sleep(60))
+        home.validation._work.start("judgement", partial(asyncio.sleep, 60), lambda task: None)
         await keeping.sweep(dry_run=False)
         assert left.exists()
-        home.validation._task.cancel()
-        home.validation._task = None
+        await home.validation.stop()
         await keeping.sweep(dry_run=False)
         assert not left.exists()
 

@@ -52,7 +52,7 @@ class InForce:
             settings_sync=part,
             catalog=part,
             async_store=part,
-            look=nothing,
+            check=nothing,
             reopen_logs=lambda: reopened.append("again"),
             wake=nothing,
         )

@@ -97,7 +97,7 @@ def test_mutes_are_bounded(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
         alert_manager.more.append(lambda: [Figure("mount_stuck", 1.0, f"/m{n}") for n in range(101)])
         alert_manager.more_metrics.add("mount_stuck")
-        alert_manager.look()
+        alert_manager.check()
         for number in range(100):
             await alert_manager.silences.mute(f"mount_stuck:/m{number}", "1h", "")
         with pytest.raises(ModelwardError, match="there are 100 mutes already"):

@@ -67,7 +67,7 @@ async def all_rejected(path: Path, store: Store, async_store: AsyncStore) -> Non
     """Whoever looks next finds every version rejected."""
     one = validation(path, async_store)
     await one.start()
-    await one.look()
+    await one.scan()
     for entry in one.catalog.entries():
         sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
         verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
@@ -80,7 +80,7 @@ def test_a_store_that_cannot_be_read_costs_verdicts_and_not_the_look(tmp_path: P
         second = validation(tmp_path, async_store)
         await second.start()
         store.close()
-        assert await second.look() == ""
+        assert await second.scan() == ""
         assert [e.state for e in second.catalog.entries()] == [VersionState.SEEN, VersionState.SEEN]
 
     run(tmp_path, test)
@@ -90,7 +90,7 @@ def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) ->
     async def test(store: Store, async_store: AsyncStore) -> None:
         one = validation(tmp_path, async_store)
         await one.start()
-        await one.look()
+        await one.scan()
 
         def begun() -> bool:
             one.next("", None)
@@ -112,7 +112,7 @@ def test_a_version_that_changes_under_the_validator_though_no_look_sees_it_is_le
     async def test(store: Store, async_store: AsyncStore) -> None:
         one = validation(tmp_path, async_store)
         await one.start()
-        await one.look()
+        await one.scan()
         entry = one.catalog.entries()[0]
         pauses = []
         for _ in range(5):
@@ -138,7 +138,7 @@ def test_a_version_that_cannot_be_judged_is_tried_again_later_and_at_once_when_a
         (tmp_path / "cache").write_text("no directory")
         one = validation(tmp_path, async_store)
         await one.start()
-        await one.look()
+        await one.scan()
 
         async def attempt(wanted: str) -> float:
             """Judges once; how long the next attempt is away."""
@@ -202,7 +202,7 @@ def test_a_version_that_cannot_be_looked_through_is_rejected_also_while_another_
     async def test(store: Store, async_store: AsyncStore) -> None:
         one = validation(tmp_path, async_store)
         await one.start()
-        await one.look()
+        await one.scan()
 
         def begun() -> bool:
             one.next("", None)
@@ -233,20 +233,20 @@ def test_of_many_versions_that_came_and_went_little_is_kept(tmp_path: Path) -> N
             batch.append(directory)
             if len(batch) < 100:
                 continue
-            await one.look()
+            await one.scan()
             for directory in batch:
                 entry = one.catalog.get(directory.name)
                 assert entry is not None
                 entry.state = VersionState.VALIDATING
                 if directory is batch[0]:
                     directory.rmdir()
-                    await one.look()  # its verdict, or why there is none, comes when it is gone
+                    await one.scan()  # its verdict, or why there is none, comes when it is gone
                     await one._decided(entry, "", v.NotJudged("the disk is full"))
                     await one._decided(entry, "", Changing("it changed while it was read"))
                 else:
                     await one._decided(entry, entry.seen.fingerprint, v.Verdict(False, "no", digest=directory.name))
                     directory.rmdir()
-            await one.look()
+            await one.scan()
             batch.clear()
         assert MOST_GONE <= len(store.sightings()) <= MOST_GONE + 2
         assert (
@@ -258,7 +258,7 @@ def test_of_many_versions_that_came_and_went_little_is_kept(tmp_path: Path) -> N
         again = validation(tmp_path, async_store)
         await again.start()
         (tmp_path / "models" / "v1.0").rename(tmp_path / "models" / "v3.0")
-        await again.look()
+        await again.scan()
         assert len(again.verdicts._sightings) <= MOST_GONE + 2
 
     run(tmp_path, test)
@@ -270,9 +270,9 @@ def test_a_version_that_comes_back_as_it_was_keeps_its_verdict(tmp_path: Path) -
         one = validation(tmp_path, async_store)
         await one.start()
         (tmp_path / "models" / "v1.0").rename(tmp_path / "aside")
-        await one.look()
+        await one.scan()
         (tmp_path / "aside").rename(tmp_path / "models" / "v1.0")
-        await one.look()
+        await one.scan()
         back = one.catalog.get("v1.0")
         assert back is not None and back.state is VersionState.REJECTED
 
@@ -284,10 +284,10 @@ def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_
         await all_rejected(tmp_path, store, async_store)
         one = validation(tmp_path, async_store)
         await one.start()
-        await one.look()
+        await one.scan()
         assert {e.state for e in one.catalog.entries()} == {VersionState.REJECTED}
-        await one.ask("v1.1")
-        await one.look()
+        await one.validate_again("v1.1")
+        await one.scan()
         asked = one.catalog.get("v1.1")
         assert asked is not None and (asked.state, asked.verdict) == (VersionState.SETTLING, None)
         assert set(store.sightings()) == {"v1.0"}
@@ -299,7 +299,7 @@ def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_
 
         await soon(begun)
         assert asked.state is VersionState.VALIDATING
-        await one.ask("v9.9")  # there is none
+        await one.validate_again("v9.9")  # there is none
         await one.stop()
 
     run(tmp_path, test)
@@ -326,7 +326,7 @@ def test_a_version_whose_judgement_ends_by_an_unexpected_error_is_tried_again_wi
         began = CLOCK.monotonic()
         one = validation(tmp_path, async_store, progress)
         await one.start()
-        await one.look()
+        await one.scan()
 
         def begun() -> bool:
             one.next("v1.0", None)

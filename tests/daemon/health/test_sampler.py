@@ -168,7 +168,7 @@ def test_a_mount_that_never_answers_holds_up_nothing_and_costs_one_thread(tmp_pa
     try:
         for look in range(20):
             clock.now += 1.0 if look else 0.0
-            (mount,) = mounts.look([Path("/tmp/a"), Path("/tmp/b")])
+            (mount,) = mounts.read([Path("/tmp/a"), Path("/tmp/b")])
             assert mount.space is None
             assert mounts.threads == 1
         assert len(calls) == 1
@@ -177,7 +177,7 @@ def test_a_mount_that_never_answers_holds_up_nothing_and_costs_one_thread(tmp_pa
     finally:
         release.set()
     eventually(lambda: mounts.threads == 0)
-    assert mounts.look([Path("/tmp/a")])[0].space is not None
+    assert mounts.read([Path("/tmp/a")])[0].space is not None
     assert len(calls) == 1  # the answer that was waited for
 
 
@@ -212,7 +212,7 @@ def test_a_mount_that_fails_says_why() -> None:
     def broken(mount: str) -> os.statvfs_result:
         raise OSError(107, "Transport endpoint is not connected")
 
-    (mount,) = Mounts(HandClock(), broken).look([Path("/x")])
+    (mount,) = Mounts(HandClock(), broken).read([Path("/x")])
     assert (mount.space, mount.because, mount.stuck) == (None, "Transport endpoint is not connected", False)
 
 
@@ -222,7 +222,7 @@ def test_a_path_over_a_link_counts_for_the_file_system_it_leads_to(tmp_path: Pat
     (far / "models").mkdir(parents=True)
     (tmp_path / "models").symlink_to(far / "models")
     (tmp_path / "self/mountinfo").write_text(f"1 1 8:1 / / rw - ext4 a rw\n2 1 8:2 / {far} rw - ext4 b rw\n")
-    looked = Mounts(SystemClock(), os.statvfs, tmp_path).look([tmp_path / "models"])
+    looked = Mounts(SystemClock(), os.statvfs, tmp_path).read([tmp_path / "models"])
     assert [mount.mount for mount in looked] == ["/", str(far)]
 
 
@@ -230,7 +230,7 @@ def test_no_number_of_mounts_makes_more_than_so_many_threads(tmp_path: Path) -> 
     (tmp_path / "self").mkdir()
     lines = [f"{n} 1 8:1 / /m{n} rw - ext4 a rw\n" for n in range(200)]
     (tmp_path / "self/mountinfo").write_text("".join(lines))
-    looked = Mounts(SystemClock(), lambda _: os.statvfs("/"), tmp_path).look(Path(f"/m{n}/x") for n in range(200))
+    looked = Mounts(SystemClock(), lambda _: os.statvfs("/"), tmp_path).read(Path(f"/m{n}/x") for n in range(200))
     assert len(looked) <= MAX_MOUNTS
 
 
@@ -279,8 +279,8 @@ def test_what_answers_from_memory_is_asked_without_a_thread_of_its_own(tmp_path:
 
     (tmp_path / "there").symlink_to("/far")
     mounts = Mounts(SystemClock(), statvfs, tmp_path)
-    mounts.look([tmp_path / "models"])
+    mounts.read([tmp_path / "models"])
     assert asked == [threading.current_thread()]
     asked.clear()
-    mounts.look([tmp_path / "there" / "models"])  # over a link: nobody knows how long the way takes
+    mounts.read([tmp_path / "there" / "models"])  # over a link: nobody knows how long the way takes
     assert asked and threading.current_thread() not in asked

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelward.daemon.models.misplaced_links import MAX_MISPLACED, found, sentence
-from modelward.daemon.models.scan import look
+from modelward.daemon.models.scan import scan_root
 from modelward.daemon.models.snapshot import RootSeen, VersionSeen
 
 
@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def seen(root: Path) -> VersionSeen:
-    sight = look(root, "current")
+    sight = scan_root(root, "current")
     assert isinstance(sight, RootSeen)
     found = sight.version("v1")
     assert found is not None

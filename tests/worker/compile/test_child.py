@@ -60,7 +60,7 @@ def test_leaves_whole_forms_beside_the_artifact_that_hold_its_files_as_links(art
             assert form.files[name] == file
             assert os.path.samefile(artifact / name, Path(message.artifact) / name)
         assert is_whole(message.artifact)
-    found = form_files.look(artifact.parent, "exact", [before.digest])
+    found = form_files.read_forms(artifact.parent, "exact", [before.digest])
     assert {f.form for f in found.forms if f.usable} == {"plain", *(m.form for m in outcome.made.values())}
     assert {f.key for f in found.forms if f.key} <= set(found.keys[before.digest].values())
 
