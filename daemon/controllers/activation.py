@@ -377,9 +377,7 @@ class Activation:
         return True
 
     async def _renamed(self, version: str, digest: str, because: str, hold: tuple[str, ...]) -> None:
-        """Has the workers load these proved bytes under the name on the link, so that answers have that name. No canary
-        is needed.
-        """
+        """Has the workers load these proved bytes under the name on the link; no canary is needed."""
         self._async_store.note("acknowledged", version, because)
         copy, here = self._copy(version, digest), self.position
         now = pos.served(here, copy, linked=True) if copy else pos.renamed(here, version, digest, None)
