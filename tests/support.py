@@ -24,6 +24,15 @@ PATIENCE_SECONDS = 300.0
 """After this long a wait counts as a hang. pytest's own `timeout` (pyproject.toml) is longer."""
 
 
+def open_paths(pid: int) -> list[str]:
+    """What the descriptors of a process lead to, as the kernel names it; one that is closed meanwhile is left out."""
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(descriptor))
+    return found
+
+
 def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     """The first true answer of `condition`; fails the test when none comes within `seconds`."""
     deadline, pause = time.monotonic() + seconds, 0.005

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.house import House
-from tests.support import eventually, modules
+from tests.support import eventually, modules, open_paths
 from tests.system.conftest import Build
 from tests.versions import good_version
 
@@ -75,8 +75,7 @@ def test_workers_that_have_no_daemon_follow_too(town: House) -> None:
         (town.log_dir / name).rename(town.log_dir / f"{name}.1")
 
     def follows() -> bool:
-        names = {os.readlink(fd) for fd in Path(f"/proc/{worker}/fd").iterdir()}
-        return {str(town.log_dir / name) for name in OURS} <= names
+        return {str(town.log_dir / name) for name in OURS} <= set(open_paths(worker))
 
     eventually(follows)
     assert os.path.isdir(f"/proc/{worker}")

@@ -7,12 +7,11 @@ import resource
 import shutil
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.house import House
-from tests.support import eventually
+from tests.support import eventually, open_paths
 from tests.system.conftest import Build
 from tests.system.marks import mark
 from tests.versions import good_version
@@ -52,12 +51,7 @@ def _pids(house: House) -> set[int]:
 
 def _client_ports(house: House, pid: int) -> set[int]:
     """The clients' ports of all connections that this worker holds."""
-    sockets = set()
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # it is closed meanwhile
-            name = os.readlink(fd)
-            if name.startswith("socket:["):
-                sockets.add(name[8:-1])
+    sockets = {name[8:-1] for name in open_paths(pid) if name.startswith("socket:[")}
     ports = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.support import children, soon
+from tests.support import children, open_paths, soon
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.forms import Forms
@@ -285,8 +285,7 @@ def test_a_form_lies_in_its_place_while_the_next_is_made_and_is_out_of_reach_of_
             assert best is not None and best.artifact == str(hall.root / name)
             assert os.listdir(hall.root / name / "compiled") == ["model.onnx"]
             [compiler] = children()
-            held = Path(f"/proc/{compiler}/fd")
-            [old] = [place for fd in held.iterdir() if "own" in (place := os.readlink(fd))]
+            [old] = [place for place in open_paths(compiler) if "own" in place]
             assert old.endswith(" (deleted)")
         assert sorted(os.listdir(hall.root)) == sorted(["v1-plain", name])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.costly_audio import spoken
-from tests.support import PATIENCE_SECONDS, soon
+from tests.support import PATIENCE_SECONDS, open_paths, soon
 from tests.worker.decoders.test_pool import Started, decode, pool
 from tests.worker.running import ROOT
 
@@ -100,4 +100,4 @@ def test_a_running_decoder_has_no_new_privileges_one_thread_and_only_the_descrip
 
 
 def _descriptors(pid: int) -> list[str]:
-    return sorted(os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    return sorted(open_paths(pid))
