@@ -74,6 +74,11 @@ class Address(Struct, frozen=True):
     main: bool = True
     form: WebhookForm | None = None
 
+    @property
+    def key(self) -> tuple[str, WebhookForm | None]:
+        """What tells two receivers apart: a gateway may be named several times, each with a body of its own."""
+        return self.url, self.form
+
     def __repr__(self) -> str:
         return f"Address({self.label})"
 
@@ -95,11 +100,13 @@ def receivers(alerts: Alerts) -> tuple[Address, ...]:
         )
         for address in named
     ]
-    for number, entry in enumerate(alerts.webhook, start=len(found) + 1):
-        form = WebhookForm(entry.kind, entry.body, entry.authorization)
-        only = frozenset({entry.severity}) if entry.severity else BOTH
-        label = f"{number}:webhook"
-        found.append(Address(entry.url, label, "webhook", LIMITS["webhook"], severities=only, main=False, form=form))
+    gateways: dict[tuple[str, WebhookForm], frozenset[str]] = {}
+    for entry in alerts.webhook:
+        key = entry.url, WebhookForm(entry.kind, entry.body, entry.authorization)
+        gateways[key] = gateways.get(key, frozenset()) | (frozenset({entry.severity}) if entry.severity else BOTH)
+    for number, ((url, form), severities) in enumerate(gateways.items(), start=len(found) + 1):
+        label, room = f"{number}:webhook", LIMITS["webhook"]
+        found.append(Address(url, label, "webhook", room, severities=severities, main=False, form=form))
     if not any(address.main for address in found):
         return tuple(replace(address, main=True) for address in found)
     return tuple(found)

@@ -23,7 +23,7 @@ from msgspec.structs import asdict
 from ..answers.alerts import ChannelTest
 from ..system.background import here
 from ..system.clock import Clock
-from .addresses import Address, scrub
+from .addresses import Address, WebhookForm, scrub
 from .child_answer import NoAnswer, answer_of
 from .message_text import Text
 
@@ -35,6 +35,8 @@ START_SECONDS: Final = 10.0
 """What a child may take besides, to begin and to end, on a busy machine."""
 FIRST_RETRY_SECONDS: Final = 1.0
 LAST_RETRY_SECONDS: Final = 300.0
+PART: Final = "alert delivery"
+_UNWORDED: Final[Text | None] = Text("", "", "failure", {})
 MODULE: Final = "modelward.daemon.health.sender_process"
 _PASSED_ON: Final = (
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -104,26 +106,32 @@ class Notifier:
         self._clock, self._happened, self._send = clock, happened, sender or send_in_child
         self._first_retry, self._minute = first_retry_seconds, minute_seconds
         self._log = structlog.get_logger("alerts")
-        self._channels: dict[str, AlertChannel] = {}
+        self._channels: dict[tuple[str, WebhookForm | None], AlertChannel] = {}
         self._wanted: tuple[Address, ...] | None = None
 
-    def configure(self, wanted: tuple[Address, ...]) -> None:
-        """Sets the receivers; one that stays keeps its queue. It is quick when nothing changed."""
+    def configure(self, wanted: tuple[Address, ...]) -> bool:
+        """Sets the receivers; one that stays keeps its queue. It is quick when nothing changed.
+
+        Returns whether messages were lost that waited for a receiver that is gone.
+        """
         if wanted == self._wanted:
-            return
+            return False
         self._wanted = wanted
         if len(wanted) > MAX_CHANNELS:
             self._log.error("alert addresses passed over", count=len(wanted) - MAX_CHANNELS, at_most=MAX_CHANNELS)
         old, self._channels = self._channels, {}
         for address in wanted[:MAX_CHANNELS]:
-            channel = old.pop(address.url, None) or AlertChannel(address)
+            if address.key in self._channels:
+                continue
+            channel = old.pop(address.key, None) or AlertChannel(address)
             channel.address = address
-            self._channels[address.url] = channel
+            self._channels[address.key] = channel
             if channel.task is None:
-                channel.task = here().start("alert delivery", partial(self._serve, channel), restart=True)
+                channel.task = here().start(PART, partial(self._serve, channel), restart=True)
         for channel in old.values():
             if channel.task is not None:
                 channel.task.cancel()
+        return any(channel.queue for channel in old.values())
 
     @property
     def channels(self) -> tuple[AlertChannel, ...]:
@@ -173,7 +181,10 @@ class Notifier:
                 continue
             await self._until(channel, self._allowed_at(channel))
             waiting = channel.queue[0]
-            text = waiting.write(channel.address)
+            text = self._worded(channel, waiting)
+            if text is _UNWORDED:
+                self._dropped(channel, waiting, "it cannot be worded")
+                continue
             outcome = Outcome()
             if text is not None:
                 channel.sent_at.append(self._clock.monotonic())
@@ -181,16 +192,27 @@ class Notifier:
                 self._count(channel, outcome)
             waiting.tries += 1
             if outcome.delivered:
-                waiting.arrived()
-            elif waiting.tries >= MAX_TRIES:
-                channel.counts.dropped += 1
-                self._log.error("alert message dropped", channel=channel.address.label, because=outcome.because)
-            if outcome.delivered or waiting.tries >= MAX_TRIES:
-                with suppress(ValueError):  # pushed out while it was on its way
-                    channel.queue.remove(waiting)
-            if not outcome.delivered:
-                wait = max(outcome.retry_after, retry_seconds(channel.failures, self._first_retry))
-                await self._until(channel, self._clock.monotonic() + wait)
+                self._remove(channel, waiting)
+                here().guarded(PART, waiting.arrived)()
+                continue
+            if waiting.tries >= MAX_TRIES:
+                self._dropped(channel, waiting, outcome.because)
+            wait = max(outcome.retry_after, retry_seconds(channel.failures, self._first_retry))
+            await self._until(channel, self._clock.monotonic() + wait)
+
+    def _worded(self, channel: AlertChannel, waiting: Waiting) -> Text | None:
+        """Raises nothing: a message that cannot be worded would stop all those behind it."""
+        write = partial(waiting.write, channel.address)
+        return here().call(PART, write, _UNWORDED, lasts_seconds=here().failures.shown_seconds)
+
+    def _dropped(self, channel: AlertChannel, waiting: Waiting, because: str) -> None:
+        channel.counts.dropped += 1
+        self._log.error("alert message dropped", channel=channel.address.label, because=because)
+        self._remove(channel, waiting)
+
+    def _remove(self, channel: AlertChannel, waiting: Waiting) -> None:
+        with suppress(ValueError):  # pushed out while it was on its way
+            channel.queue.remove(waiting)
 
     async def _until(self, channel: AlertChannel, moment: float) -> None:
         while (left := moment - self._clock.monotonic()) > 0:

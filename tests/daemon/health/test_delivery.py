@@ -10,7 +10,9 @@ import pytest
 from tests.fakes.receivers import Reply, fake_receiver
 from tests.support import soon
 
+from modelward.daemon.config.load import parse
 from modelward.daemon.health.addresses import Address, addresses
+from modelward.daemon.health.addresses import receivers as configured
 from modelward.daemon.health.delivery import (
     MAX_QUEUE,
     MAX_TRIES,
@@ -170,6 +172,51 @@ def test_the_same_address_twice_is_one_receiver() -> None:
     async def work(receivers: Receivers, notifier: Notifier) -> None:
         notifier.configure(addresses((A, A, B)))
         assert [channel.address.label for channel in notifier.channels] == ["1:webhook", "2:webhook"]
+
+    run(work, Receivers())
+
+
+SMS = """[alerts]
+to = ["http://a.example/x"]
+webhook = [
+    {url = "http://a.example/x", body = "to=oncall&t=$title", kind = "form", severity = "critical"},
+    {url = "http://a.example/x", body = "to=team&t=$title", kind = "form", severity = "warning"},
+    {url = "http://b.example/x", body = "$title", kind = "text", severity = "critical"},
+    {url = "http://b.example/x", body = "$title", kind = "text", severity = "warning"},
+]
+"""
+
+
+def test_receivers_that_share_an_address_each_get_their_own() -> None:
+    async def work(receivers: Receivers, notifier: Notifier) -> None:
+        for _ in range(3):  # as reloads do
+            notifier.configure(())
+            notifier.configure(configured(parse(SMS, "test").alerts))
+        channels = notifier.channels
+        assert [(c.address.label, sorted(c.address.severities)) for c in channels] == [
+            ("1:webhook", ["critical", "warning"]),
+            ("2:webhook", ["critical"]),
+            ("3:webhook", ["warning"]),
+            ("4:webhook", ["critical", "warning"]),
+        ]
+        for severity in ("critical", "warning"):
+            notifier.put(lambda address: text(address.label), to=lambda address, s=severity: s in address.severities)  # type: ignore[misc]
+        await soon(lambda: len(receivers.got) == 6)
+        assert sorted(receivers.titles(A)) == ["1:webhook", "1:webhook", "2:webhook", "3:webhook"]
+        tasks = [task for task in asyncio.all_tasks() if task.get_name() == "alert delivery"]
+        assert {task for task in tasks if not task.done()} == {channel.task for channel in channels}
+
+    run(work, Receivers())
+
+
+def test_a_message_that_cannot_be_worded_is_dropped_and_the_next_one_goes() -> None:
+    async def work(receivers: Receivers, notifier: Notifier) -> None:
+        taken: list[str] = []
+        notifier.put(lambda _: text("\udce4".encode().decode()))
+        notifier.put(lambda _: text("one"), lambda: taken.remove("what is not there"))
+        put(notifier, "two")
+        await soon(lambda: receivers.titles(A) == receivers.titles(B) == ["one", "two"])
+        assert [channel.counts.dropped for channel in notifier.channels] == [1, 1]
 
     run(work, Receivers())
 
