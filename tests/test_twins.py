@@ -37,7 +37,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/config/schema_logs.py daemon/config/schema_alerts.py daemon/config/schema_parts.py"
     ),
     "daemon/controllers/test_alerting.py": (
-        "daemon/controllers/notifications.py daemon/health/alert_record.py daemon/health/metrics.py "
+        "daemon/health/alert_record.py daemon/health/metrics.py "
         "daemon/health/stuck_workers.py daemon/status/alert_endings.py daemon/status/alert_inputs.py "
         "daemon/status/alert_views.py daemon/status/snapshot.py daemon/status/unchosen_versions.py"
     ),

@@ -297,7 +297,8 @@ class AlertManager:
         while self._save_again:
             self._save_again = False
             now, wall = self._clock.monotonic(), self._clock.wall()
-            record = alert_record.record(self._alerts, self.notifications.kept, self.notifications.missed, now, wall)
+            told, missed = self.notifications.kept, self.notifications.kept_missed
+            record = alert_record.record(self._alerts, told, missed, now, wall)
             with suppress(CannotKeep):  # logged where it happened
                 await self._async_store.do(lambda store, record=record: store.put(**{alert_record.FACT: record}))  # type: ignore[misc]
 

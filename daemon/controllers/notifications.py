@@ -33,7 +33,8 @@ from ..system.clock import Clock
 
 
 class Notifications:
-    """See the module. `changed` is called when `kept` or `missed` differ from what the state holds."""
+    """See the module. `told` and `missed` count a message once it is queued; `kept` and `kept_missed`, which the state
+    holds, once a channel took it. `changed` is called when these differ from what the state holds."""
 
     def __init__(
         self,
@@ -53,17 +54,20 @@ class Notifications:
         self.told: dict[str, GroupNotified] = {}
         self.kept: dict[str, GroupNotified] = {}
         self.missed: dict[str, tuple[MissedAlert, ...]] = {}
+        self.kept_missed: dict[str, tuple[MissedAlert, ...]] = {}
 
     def take_up(self, told: Mapping[str, GroupNotified], missed: Mapping[str, tuple[MissedAlert, ...]]) -> None:
         """Sets what a former daemon sent, and what it held back."""
-        self.told, self.kept, self.missed = dict(told), dict(told), dict(missed)
+        self.told, self.kept = dict(told), dict(told)
+        self.missed, self.kept_missed = dict(missed), dict(missed)
 
     def configure(self) -> None:
-        """Sets the receivers to those of the configuration in force."""
+        """Sets the receivers to those of the configuration in force. What a removed one did not take is sent anew."""
         alerts = self._config().alerts
         if alerts is not self._configured:
             self._configured = alerts
-            self.notifier.configure(receivers(alerts))
+            if self.notifier.configure(receivers(alerts)):
+                self.told, self.missed = dict(self.kept), dict(self.kept_missed)
 
     async def _send_in_child(self, address: Address, text: message_text.Text) -> Outcome:
         return await send_in_child(address, text, ca_file=self._config().alerts.ca_file)
@@ -83,7 +87,8 @@ class Notifications:
         times = f"{clock_text(wall - self._clock.monotonic() + began, zone)} to {clock_text(wall, zone)}"
         missed = MissedAlert(alert.rule.name, alert.fingerprint, f"{times}: {message_text.sentence(alert)}")
         group = alert.rule.severity
-        self.missed[group] = (*self.missed.get(group, ()), missed)[-MAX_MISSED:]
+        for each in (self.missed, self.kept_missed):
+            each[group] = (*each.get(group, ()), missed)[-MAX_MISSED:]
 
     def announce(self, items: Iterable[Item], held: HeldBack, ends: Mapping[str, str]) -> float | None:
         """Sends what is due. Returns when to call it again. `ends` has the text of how alerts ended, by fingerprint."""
@@ -96,8 +101,7 @@ class Notifications:
         self.told = step.told
         for message in step.messages:
             if message.missed:
-                left = self.missed.get(message.group, ())
-                self.missed[message.group] = tuple(each for each in left if each.text not in message.missed)
+                self.missed[message.group] = _without(self.missed, message)
             resolved = tuple((f, message_text.over(text, ends.get(f, ""))) for f, text in message.resolved)
             self._send(replace(message, resolved=resolved))
         return step.due
@@ -110,6 +114,9 @@ class Notifications:
             return None if text is None else wording.worded(text, address)
 
         def arrived() -> None:
+            if message.missed:
+                self.kept_missed[message.group] = _without(self.kept_missed, message)
+                self._changed()
             kept = self.kept.get(message.group)
             if kept is None or kept.last_sent < message.after.last_sent:
                 self.kept[message.group] = message.after
@@ -139,3 +146,8 @@ class Notifications:
         else:
             message = f"{len(results)} channel{'s' if len(results) > 1 else ''} reached"
         return AlertsTestAnswer(bool(results) and not failed, message, results)
+
+
+def _without(missed: Mapping[str, tuple[MissedAlert, ...]], message: Notification) -> tuple[MissedAlert, ...]:
+    """What of its group the message does not hold."""
+    return tuple(each for each in missed.get(message.group, ()) if each.text not in message.missed)
