@@ -18,6 +18,8 @@ from .mutes import named
 
 FAR_SECONDS: Final = 6 * HOUR
 """A plan holds so long at most, also when nothing opens or closes."""
+CLOCK_SECONDS: Final = 4 * HOUR
+"""More than a clock is ever changed by, and an hour."""
 PASSES: Final = "critical"
 
 
@@ -84,23 +86,29 @@ def quiet_hours(alerts: Alerts, zone: ZoneInfo | None, wall: float) -> OpenWindo
         return None
     hour, minute = clock_time(quiet.from_)
     times = parse(f"{minute} {hour} * * {','.join(quiet.days) or '*'}")
-    began = last_begin(times, zone, wall, DAY + 2 * HOUR)
-    if began is None:
+    begin = _last(times, zone, wall, DAY + 2 * HOUR)
+    if begin is None:
         return None
-    hour, minute = clock_time(quiet.to)
-    day = _local(began, zone)
-    over = day.date() if (hour, minute) > (day.hour, day.minute) else day.date() + timedelta(days=1)
-    until = _moment(over, hour, minute, zone)
+    day, _ = begin
+    if quiet.to <= quiet.from_:  # by the clock as configured: it may have left out the begin of this very day
+        day += timedelta(days=1)
+    until = _moment(day, *clock_time(quiet.to), zone)
     return OpenWindow((), True, until, "quiet hours") if wall < until else None
 
 
 def last_begin(times: CronTimes, zone: ZoneInfo | None, wall: float, within: float) -> float | None:
     """The last begin that is not later than `wall`, at most `within` seconds ago."""
+    begin = _last(times, zone, wall, within)
+    return None if begin is None else begin[1]
+
+
+def _last(times: CronTimes, zone: ZoneInfo | None, wall: float, within: float) -> tuple[date, float] | None:
+    """Its date as configured, and its moment: the clock may have left it out, and so put it on another hour or day."""
     day = _local(wall, zone).date() + timedelta(days=1)  # a begin is never a day away from its date
     for _ in range(int(within // DAY) + 3):
-        found = [moment for moment in _begins(times, zone, day) if moment <= wall]
-        if found:
-            return max(found) if wall - max(found) <= within else None
+        found = max((moment for moment in _begins(times, zone, day, wall, -1) if moment <= wall), default=None)
+        if found is not None:
+            return (day, found) if wall - found <= within else None
         day -= timedelta(days=1)
     return None
 
@@ -109,17 +117,33 @@ def next_begin(times: CronTimes, zone: ZoneInfo | None, wall: float) -> float | 
     """The next begin after `wall`, if it is within two days."""
     day = _local(wall, zone).date()
     for later in range(3):
-        found = [moment for moment in _begins(times, zone, day + timedelta(days=later)) if moment > wall]
-        if found:
-            return min(found)
+        begins = _begins(times, zone, day + timedelta(days=later), wall, 1)
+        found = min((moment for moment in begins if moment > wall), default=None)
+        if found is not None:
+            return found
     return None
 
 
-def _begins(times: CronTimes, zone: ZoneInfo | None, day: date) -> Iterator[float]:
-    if times.on(day):
-        for hour in times.hours:
-            for minute in times.minutes:
-                yield _moment(day, hour, minute, zone)
+def _begins(times: CronTimes, zone: ZoneInfo | None, day: date, wall: float, way: int) -> Iterator[float]:
+    """The begins of a day that may be the nearest after `wall` (`way` 1) or before it (-1): some hours of them.
+
+    An hour is passed over when it lies wholly on the other side of `wall`, or behind one that was found on this side:
+    with CLOCK_SECONDS between, because a changed clock puts moments out of order.
+    """
+    if not times.on(day):
+        return
+    found: float | None = None
+    for hour in times.hours[::way]:
+        first = _moment(day, hour, 0, zone)
+        if way * (first - wall) < -CLOCK_SECONDS:
+            continue
+        if found is not None and way * (first - found) > CLOCK_SECONDS:
+            return
+        for minute in times.minutes:
+            moment = _moment(day, hour, minute, zone)
+            if found is None and (moment > wall if way > 0 else moment <= wall):
+                found = moment
+            yield moment
 
 
 def _changes(alerts: Alerts, zone: ZoneInfo | None, windows: Iterable[OpenWindow], wall: float) -> Iterator[float]:

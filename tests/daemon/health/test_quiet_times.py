@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from modelward.daemon.config.cron import parse as parse_cron
 from modelward.daemon.config.load import Alerts, parse
-from modelward.daemon.health.quiet_times import FAR_SECONDS, quiet_plan
+from modelward.daemon.health.quiet_times import FAR_SECONDS, last_begin, next_begin, quiet_plan
+from modelward.daemon.units import DAY
 
 ZONE = "Europe/Berlin"
 SHOWN = "%Y-%m-%d %H:%M %Z"
@@ -61,6 +63,47 @@ CHANGE = alerts('quiet = {from = "02:30", to = "06:00"}')
 def test_quiet_hours_hold_warnings_back_by_the_local_clock(given: Alerts, now: str, held: str) -> None:
     assert until(given, at(now)) == held
     assert until(given, at(now), "critical") == ""
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin", "end", "now", "held"),
+    [
+        # the clock goes from 2 to 3 and leaves these hours out
+        ("Europe/Berlin", "02:00", "03:00", "2026-03-29 03:30", False),
+        ("Europe/Berlin", "02:00", "03:00", "2026-03-29 12:00", False),
+        ("Europe/Berlin", "02:00", "03:00", "2026-03-30 02:30", True),
+        ("Europe/Berlin", "02:00", "03:30", "2026-03-29 03:10", True),
+        ("Africa/Cairo", "00:00", "01:00", "2026-04-24 15:00", False),
+        ("Africa/Cairo", "00:00", "02:00", "2026-04-24 01:30", True),
+        ("Africa/Cairo", "00:00", "02:00", "2026-04-24 02:30", False),
+    ],
+)
+def test_quiet_hours_that_the_clock_leaves_out_do_not_last_until_the_next_day(
+    zone: str, begin: str, end: str, now: str, held: bool
+) -> None:
+    text = f'[alerts]\ntime_zone = "{zone}"\nquiet = {{from = "{begin}", to = "{end}"}}'
+    wall = datetime.fromisoformat(now).replace(tzinfo=ZoneInfo(zone)).timestamp()
+    assert bool(until(parse(text, "the test").alerts, wall)) is held
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "Asia/Shanghai"])
+def test_the_nearest_begins_are_found_without_a_list_of_all(zone: str) -> None:
+    for text in ("* * * * *", "*/7 1-3,22 * * *", "30 2 * * sun"):
+        times, place = parse_cron(text), ZoneInfo(zone)
+        start = datetime(2026, 10, 3, tzinfo=place).date()
+        every = {
+            datetime(day.year, day.month, day.day, hour, minute, tzinfo=place).timestamp()
+            for day in (start + timedelta(days=n) for n in range(4))
+            if times.on(day)
+            for hour in times.hours
+            for minute in times.minutes
+        }
+        first = datetime(2026, 10, 4, tzinfo=place).timestamp()
+        for wall in (first + 47 * 60 * n + 30 for n in range(30)):
+            within = [moment for moment in every if wall - DAY <= moment <= wall]
+            assert last_begin(times, place, wall, DAY) == max(within, default=None)
+            later = min((moment for moment in every if moment > wall), default=None)
+            assert next_begin(times, place, wall) == later or later is None
 
 
 SUNDAY = alerts('[[alerts.maintenance]]\nstart = "30 2 * * sun"\nfor = "3h"\nwhy = "backup"')
