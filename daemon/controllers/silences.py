@@ -168,7 +168,9 @@ class Silences:
         return await self._keep("alert-acknowledged", what, entry.because, alert=name)
 
     def _check_name(self, name: str, verb: str) -> None:
-        known = {mutes.ALL, *(rule.name for rule in self._rules()), *map(_short, self._alerts())}
+        rules, alerts = list(self._rules()), self._alerts().values()
+        known = {mutes.ALL, *(rule.name for rule in rules), *(rule.metric for rule in rules)}
+        known |= {_short(f"{name}:{a.subject}") for a in alerts for name in (a.rule.name, a.rule.metric)}
         if name in known:
             return
         near = nearest(name, known)

@@ -7,6 +7,7 @@ MAX_SECONDS.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, Final
@@ -50,8 +51,12 @@ Acknowledged = Mapping[str, Acknowledgement]
 
 
 def named(name: str, rule: str, fingerprint: str) -> bool:
-    """Whether `name` means this alert. The fingerprint of an alert without a subject ends in a colon."""
-    return name in (ALL, rule, fingerprint)
+    """Whether `name` means this alert. The fingerprint of an alert without a subject ends in a colon.
+
+    Several rules on one figure are named by it and their threshold: the figure's name means all of them.
+    """
+    figure = re.split("[<>]", rule, maxsplit=1)[0]
+    return name in (ALL, rule, fingerprint, figure, figure + fingerprint.removeprefix(rule))
 
 
 def mute_of(mutes: Mutes, rule: str, fingerprint: str, wall: float) -> Mute | None:

@@ -34,6 +34,13 @@ def mutes(*names: str) -> dict[str, Mute]:
         (ROOT, DISK, ROOT, True),
         (ROOT, DISK, "disk_used_percent:/data", False),
         ("cpu_used_percent", DISK, ROOT, False),
+        # several rules on one figure are named by their thresholds
+        (DISK, f"{DISK}>80", f"{DISK}>80:/", True),
+        (ROOT, f"{DISK}>80", f"{DISK}>80:/", True),
+        (f"{DISK}>80", f"{DISK}>80", f"{DISK}>80:/", True),
+        (f"{DISK}>95", f"{DISK}>80", f"{DISK}>80:/", False),
+        ("disk_used_percent:/data", f"{DISK}>80", f"{DISK}>80:/", False),
+        ("workers_ready", "workers_ready<2", "workers_ready<2:", True),
     ],
 )
 def test_a_mute_holds_back_what_it_names(muted: str, rule: str, fingerprint: str, held: bool) -> None:
