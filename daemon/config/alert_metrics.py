@@ -11,7 +11,9 @@ from typing import Final
 
 TOO_LITTLE: Final = frozenset({"workers_ready", "disk_full_hours"})
 """Figures that are alarming when they are low."""
-_MAY_EXCEED: Final = frozenset({"class_used_percent"})
+MAY_EXCEED: Final = frozenset({"class_used_percent"})
+"""Percentages that may be above 100."""
+_MOST: Final = {"disk_full_hours": 720.0}
 _LEAST_BYTES: Final = 1 << 20
 FIGURES: Final[dict[str, str]] = {
     # the machine
@@ -85,6 +87,14 @@ def _impossible_percent(metric: str, limit: float, *, low: bool) -> str:
         return f"the figure is in percent, and {limit:g} is less than one; {limit * 100:g}, if a share was meant"
     if limit < 0 or (low and limit == 0):
         return "the figure is never below 0; 1 to 99"
-    if limit >= 100 and metric not in _MAY_EXCEED:
+    if limit >= 100 and metric not in MAY_EXCEED:
         return f"the figure is {'always' if low else 'never'} {'below' if low else 'above'} it; 1 to 99"
     return ""
+
+
+def unreachable(metric: str, clear: float) -> str:
+    """Why a figure never gets to where its alert ends; "" when it may."""
+    if clear < 0:
+        return "the figure is never below 0; 0 or more"
+    most = 100.0 if metric.endswith("_percent") and metric not in MAY_EXCEED else _MOST.get(metric, clear)
+    return f"the figure is never above {most:g}; less" if clear > most else ""

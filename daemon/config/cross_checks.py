@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .alert_metrics import impossible
+from .alert_metrics import impossible, unreachable
 from .protected_paths import refusal
 from .schema import Config
 from .schema_alerts import AlertRule
@@ -182,6 +182,8 @@ def _thresholds(rule: AlertRule) -> Iterator[tuple[str, str]]:
         yield "clear", f"{rule.clear:g} is higher than above; at most {above:g}"
     elif below is not None and rule.clear < below:
         yield "clear", f"{rule.clear:g} is lower than below; at least {below:g}"
+    elif because := unreachable(rule.metric, rule.clear):
+        yield "clear", f"{rule.clear:g} cannot be meant: {because}"
 
 
 def _alerts(config: Config) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from ..units import DAY, HOUR, MINUTE
 from . import validators
+from .alert_metrics import MAY_EXCEED
 from .schema_base import Field
 from .schema_parts import OptionalPath, Section
 from .validators import duration, number, whole
@@ -20,12 +21,18 @@ def _above(given: dict[str, Any]) -> float | None:
 
 
 def _clear(given: dict[str, Any]) -> float:
-    """Where an alert ends: five percent away from its threshold, of other figures at the threshold itself."""
-    margin = SETTLED_PERCENT if str(given.get("metric", "")).endswith("_percent") else 0.0
-    below, above = given.get("below"), given.get("above")
-    if below is not None:
-        return float(below) + margin
-    return max(0.0, (90.0 if above is None else float(above)) - margin)
+    """Where an alert ends: five percent away from its threshold, of other figures at the threshold itself.
+
+    Never more than half of the way to the end of the scale: a figure hardly ever gets there.
+    """
+    metric, below = str(given.get("metric", "")), given.get("below")
+    above = 90.0 if given.get("above") is None else float(given["above"])
+    if not metric.endswith("_percent"):
+        return above if below is None else float(below)
+    if below is None:
+        return above - max(0.0, min(SETTLED_PERCENT, above / 2))
+    room = SETTLED_PERCENT if metric in MAY_EXCEED else (100.0 - float(below)) / 2
+    return float(below) + max(0.0, min(SETTLED_PERCENT, room))
 
 
 class AlertRule(Section):
@@ -45,8 +52,8 @@ class AlertRule(Section):
     )
     clear: Annotated[float, number()] = Field(
         default_factory=_clear,
-        description="Where the alert ends; not given: 5 away from the threshold for a percentage, else at the "
-        "threshold itself.",
+        description="Where the alert ends; not given: 5 away from the threshold for a percentage, half of the way "
+        "where less is left (`above = 1` ends at 0.5), else at the threshold itself.",
     )
 
 
@@ -133,7 +140,7 @@ class AlertWebhook(Section):
     body: Annotated[str, validators.template] = Field(
         description="The body with fields like `$title` and `$body`, which stand for texts without quotes."
     )
-    authorization: Annotated[str, validators.short_text] = Field(
+    authorization: Annotated[str, validators.header_value] = Field(
         default="", description='The header `Authorization`, like `"Bearer TOKEN"`; `""`: none.'
     )
     severity: Literal["", "critical", "warning"] = Field(

@@ -44,6 +44,7 @@ _WEB_ORIGIN: Final = re.compile(
 _TIME_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII)
 _WEEKDAY: Final = re.compile(r"mon|tue|wed|thu|fri|sat|sun")
 MAX_SHORT_CHARS: Final = 200
+MAX_HEADER_CHARS: Final = 4096
 MAX_KEYWORD_CHARS: Final = 32
 MAX_TEMPLATE_CHARS: Final = 4096
 TEMPLATE_FIELDS: Final = ("title", "body", "severity", "status", "host", "count", "keyword")
@@ -345,6 +346,15 @@ def _short_text(text: str) -> str:
     return text
 
 
+def _header_value(text: str) -> str:
+    # It holds a password or a token: it is not repeated.
+    if len(text) > MAX_HEADER_CHARS:
+        raise ValueError(f"is too long; at most {MAX_HEADER_CHARS} characters")
+    if any(ord(char) > 255 for char in text):
+        raise ValueError('holds a character that no header can hold; Latin-1 alone, like "Bearer TOKEN"')
+    return text
+
+
 absolute_path = text_check(_absolute)
 log_receiver = text_check(_log_receiver)
 log_directory = text_check(_log_directory)
@@ -366,6 +376,7 @@ cron = text_check(_cron)
 time_zone = text_check(_time_zone)
 alert_name = text_check(_alert_name)
 short_text = text_check(_short_text)
+header_value = text_check(_header_value)
 keyword = text_check(_keyword)
 template = Check(_template)
 web_address = text_check(_web_address)

@@ -283,6 +283,9 @@ def test_an_alert_clears_five_below_unless_said_otherwise() -> None:
         ('metric = "worker_restarts", above = -1', "above", "never below 0"),
         ('metric = "workers_ready", below = 2, above = 8', "below", "a table for each"),
         ('metric = "workers_ready", below = 2, clear = 1', "clear", "lower than below"),
+        ('metric = "memory_used_percent", below = 97, clear = 102', "clear", "never above 100"),
+        ('metric = "disk_full_hours", below = 48, clear = 721', "clear", "never above 720"),
+        ('metric = "worker_restarts", above = 1, clear = -1', "clear", "never below 0"),
     ],
 )
 def test_a_threshold_that_cannot_be_meant_is_refused(rule: str, key: str, because: str) -> None:
@@ -297,6 +300,10 @@ def test_a_threshold_that_cannot_be_meant_is_refused(rule: str, key: str, becaus
         ('metric = "memory_used_percent", below = 10', None, 10.0, 15.0),
         ('metric = "worker_restarts", above = 2', 2.0, None, 2.0),
         ('metric = "class_used_percent", above = 120', 120.0, None, 115.0),
+        ('metric = "class_used_percent", below = 98', None, 98.0, 103.0),
+        ('metric = "requests_failed_percent", above = 1', 1.0, None, 0.5),
+        ('metric = "requests_failed_percent", above = 0', 0.0, None, 0.0),
+        ('metric = "memory_used_percent", below = 97', None, 97.0, 98.5),
         ('metric = "disk_full_hours", below = 48, clear = 72', None, 48.0, 72.0),
     ],
 )

@@ -227,6 +227,9 @@ def test_each_severity_goes_its_way(text: str, expected: dict[str, tuple[set[str
         (f'template = "{"x" * 5000}"', "too long"),
         ('keyword = "a\\u0000b"', "cannot be printed"),
         (f'keyword = "{"x" * 40}"', "too long"),
+        (f'webhook = [{{url = "http://a", body = "x", authorization = "Bearer tok3n{"x" * 5000}"}}]', "is too long"),
+        ('webhook = [{url = "http://a", body = "x", authorization = "Bearer tok3n密"}]', "no header can hold"),
+        ('webhook = [{url = "http://a", body = "x", authorization = ["tok3n"]}]', "is no text"),
         ('webhook = [{url = "file:///etc/passwd", body = "x"}]', "no web address"),
         ('webhook = [{url = "http:///tok3n", body = "x"}]', "no web address"),
     ],
@@ -236,3 +239,10 @@ def test_wording_that_cannot_be_meant_is_a_mistake_and_no_address_is_repeated(te
         parse(f"[alerts]\n{text}", "the test")
     assert because in str(refused.value) and "tok3n" not in str(refused.value) and "passwd" not in str(refused.value)
     assert Alerts() == parse("", "the test").alerts
+
+
+def test_a_long_token_is_taken() -> None:
+    token = f"Bearer {'x' * 3000}"
+    text = f'webhook = [{{url = "http://a", body = "x", authorization = "{token}"}}]'
+    (address,) = receivers(parse(f"[alerts]\n{text}", "the test").alerts)
+    assert address.form is not None and address.form.authorization == token
