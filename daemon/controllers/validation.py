@@ -24,7 +24,7 @@ from ..models.catalog import Catalog, CatalogEntry
 from ..models.form_plan import WantedForm
 from ..models.lifecycle import VersionEvent, VersionState
 from ..models.scan import scan_candidates
-from ..models.settle import ARRIVING, NOT_JUDGED, Unfit, proves_itself
+from ..models.settle import ARRIVING, NOT_JUDGED, Unfit, proves_itself, quiet_at
 from ..models.snapshot import RootAbsent, Sight, VersionSeen
 from ..models.validator_process import MODULE, CannotStart, validate
 from ..state.async_store import AsyncStore, CannotKeep
@@ -124,7 +124,8 @@ class Validation:
                 self._log.error("model root absent", because=self.sight.because)
                 self._async_store.note("root-absent", "", f"{self.sight.because}; nothing was unloaded")
             return said
-        for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
+        quiet = self._config().validation.alert_after
+        for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall(), quiet):
             if note.kind != "changed":
                 self._log.info("version " + note.kind, version=note.version)
             self._forget_attempts(note.version)  # other bytes, or none
@@ -363,7 +364,7 @@ class Validation:
 
     def _still_arriving(self, entry: CatalogEntry, answer: v.Verdict) -> bool:
         """Whether a rejection does not count yet, because files that are missing may still be copied."""
-        due = entry.changed + self._config().validation.alert_after
+        due = quiet_at(entry.changed, entry.restless_since, self._config().validation.alert_after)
         if not answer.incomplete or entry.insisted or proves_itself(entry.seen) or self._clock.monotonic() >= due:
             return False
         self._log.info("still arriving", version=entry.name, because=answer.because)

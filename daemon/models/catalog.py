@@ -6,6 +6,8 @@ fingerprint does; other bytes under an old name are a new candidate.
 
 from __future__ import annotations
 
+from math import inf
+
 from msgspec import Struct
 
 from . import lifecycle
@@ -23,6 +25,7 @@ from .verdict import Verdict
 
 class CatalogEntry(Struct):
     """One version. `first_seen` and `changed` are monotonic seconds; `arrived` is wall seconds, for ordering.
+    `restless_since`: since when it changes again and again without a quiet time; inf: not known.
     `insisted`: a command requested these files, so they are validated as they are.
     """
 
@@ -36,6 +39,7 @@ class CatalogEntry(Struct):
     waiting: str = ""
     due: float = 0.0
     insisted: bool = False
+    restless_since: float = inf
 
     @property
     def name(self) -> str:
@@ -69,8 +73,8 @@ class Catalog:
     def entries(self) -> tuple[CatalogEntry, ...]:
         return tuple(self._entries.values())
 
-    def update(self, sight: RootSeen, monotonic: float, wall: float) -> list[Note]:
-        """Takes the result of a scan; returns what changed."""
+    def update(self, sight: RootSeen, monotonic: float, wall: float, quiet_seconds: float = 0.0) -> list[Note]:
+        """Takes the result of a scan; returns what changed. One without a change for `quiet_seconds` was at rest."""
         notes = []
         present = {seen.name for seen in sight.versions}
         for name in [name for name in self._entries if name not in present]:
@@ -79,11 +83,15 @@ class Catalog:
         for seen in sight.versions:
             entry = self._entries.get(seen.name)
             if entry is None:
-                self._entries[seen.name] = CatalogEntry(seen, VersionState.SEEN, monotonic, monotonic, wall)
+                self._entries[seen.name] = CatalogEntry(
+                    seen, VersionState.SEEN, monotonic, monotonic, wall, restless_since=monotonic
+                )
                 notes.append(Note(seen.name, "seen"))
             elif seen.passing and not entry.seen.error:
                 continue  # what was seen last still holds
             elif seen.fingerprint != entry.seen.fingerprint:
+                if monotonic - entry.changed >= quiet_seconds:
+                    entry.restless_since = monotonic
                 entry.seen, entry.changed = seen, monotonic
                 entry.digest, entry.verdict, entry.due, entry.insisted = "", None, 0.0, False
                 entry.take(VersionEvent.CHANGED)
@@ -127,7 +135,9 @@ class Catalog:
             if entry.state not in (VersionState.SEEN, VersionState.SETTLING) or now < entry.due:
                 continue
             arrive = 0.0 if entry.insisted else arrive_seconds
-            answer = judge_now(entry.seen, entry.first_seen, entry.changed, now, settle_seconds, arrive)
+            answer = judge_now(
+                entry.seen, entry.first_seen, entry.changed, now, settle_seconds, arrive, entry.restless_since
+            )
             if isinstance(answer, Ready):
                 ready.append(entry)
             elif isinstance(answer, WaitUntil):

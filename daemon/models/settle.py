@@ -9,6 +9,8 @@ fault.
 
 from __future__ import annotations
 
+from math import inf
+
 from msgspec import Struct
 
 from .snapshot import VersionSeen
@@ -21,6 +23,10 @@ NOT_JUDGED = "not judged yet: "
 """How a reason begins that is no fault of the version."""
 ARRIVING = "still arriving: "
 """The begin of the reason for a version that seems to be a copy under way."""
+
+
+MAX_QUIET_TIMES = 10
+"""A version that never comes to rest is judged, and may raise an alert, after so many quiet times."""
 
 
 class Ready(Struct, frozen=True):
@@ -48,6 +54,11 @@ def proves_itself(seen: VersionSeen) -> bool:
     return seen.renamed_in or (seen.sums_complete and seen.writing is False)
 
 
+def quiet_at(changed: float, restless_since: float, quiet_seconds: float) -> float:
+    """When a version counts as quiet: so long after its last change, but not put off for ever by new ones."""
+    return min(changed + quiet_seconds, restless_since + MAX_QUIET_TIMES * quiet_seconds)
+
+
 def judge_now(
     seen: VersionSeen,
     first_seen_monotonic: float,
@@ -55,13 +66,15 @@ def judge_now(
     now: float,
     settle_seconds: float,
     arrive_seconds: float = 0.0,
+    restless_since: float = inf,
 ) -> Ready | WaitUntil | Unfit:
     """Whether to validate now, or when to check again. `changed_monotonic`: when its fingerprint last
     changed.
 
     A directory that cannot be read may still be a copy under way, so it gets the quiet time too. `writing` None (the
     files belong to another user and the daemon lacks CAP_LEASE) does not prove that no file is open: then a manifest
-    alone is not enough. `arrive_seconds` is the quiet time of a version that shows that more will come.
+    alone is not enough. `arrive_seconds` is the quiet time of a version that shows that more will come,
+    and `restless_since` since when it changed again and again without it.
     """
     since = max(first_seen_monotonic, changed_monotonic)
     if seen.error:
@@ -75,8 +88,9 @@ def judge_now(
         return Ready("it was put in place as a whole")
     if seen.sums_complete and seen.writing is False:
         return Ready("every file of SHA256SUMS is there")
-    if seen.arriving and now - since < arrive_seconds:
-        return WaitUntil(since + arrive_seconds, ARRIVING + seen.arriving)
+    arrived = quiet_at(since, restless_since, arrive_seconds)
+    if seen.arriving and now < arrived:
+        return WaitUntil(arrived, ARRIVING + seen.arriving)
     if now - since >= settle_seconds:
         return Ready(f"nothing in it changed for {settle_seconds:g} s")
     return WaitUntil(since + settle_seconds, "it may still be being copied")

@@ -14,7 +14,7 @@ from ..health.alerts import Figure
 from ..health.delivery import AlertChannel
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
-from ..models.settle import NOT_JUDGED
+from ..models.settle import NOT_JUDGED, quiet_at
 from ..models.snapshot import RootSeen
 from ..system.failures import Failures
 from ..version_order import is_higher
@@ -44,7 +44,7 @@ def alert_figures(seen: Snapshot, *, restarts: int, channels: Iterable[AlertChan
     figures.append(Figure("worker_restarts", float(restarts)))
     if complaint := seen.activation.complaint:
         about = seen.versions.get(seen.activation.complaint_about)
-        expected = about is not None and quiet_at(seen, about) > seen.now
+        expected = about is not None and alarming_at(seen, about) > seen.now
         figures.append(Figure("needs_operator", 1.0, "", complaint, expected))
     sight, (watch, because) = seen.versions.sight, seen.watch
     if not isinstance(sight, RootSeen):
@@ -123,23 +123,23 @@ def _versions(seen: Snapshot) -> Iterator[Figure]:
         wanted = entry.name == linked or (auto and higher and entry.name not in held)
         if (wanted or _just_judged(entry.verdict.judged_at, seen.wall)) and count < MAX_VERSIONS:
             count += 1
-            expected = quiet_at(seen, entry) > seen.now
+            expected = alarming_at(seen, entry) > seen.now
             yield Figure("version_rejected", 1.0, entry.name, entry.verdict.because, expected)
     for name, because in list(unchosen_versions(seen).items())[:MAX_VERSIONS]:
         chosen = seen.versions.get(name)
-        expected = chosen is not None and quiet_at(seen, chosen) > seen.now
+        expected = chosen is not None and alarming_at(seen, chosen) > seen.now
         yield Figure("version_unchosen", 1.0, name, because[:MAX_REASON], expected)
 
 
-def quiet_at(seen: Snapshot, entry: CatalogEntry) -> float:
+def alarming_at(seen: Snapshot, entry: CatalogEntry) -> float:
     """From when on a problem of a version may raise an alert, monotonic seconds."""
-    return entry.changed + seen.config.validation.alert_after
+    return quiet_at(entry.changed, entry.restless_since, seen.config.validation.alert_after)
 
 
 def quiet_due(seen: Snapshot) -> float | None:
     """When time alone may raise an alert about a version."""
     judged = (VersionState.ACCEPTED, VersionState.REJECTED)
-    due = [quiet_at(seen, entry) for entry in seen.versions.entries if entry.state in judged]
+    due = [alarming_at(seen, entry) for entry in seen.versions.entries if entry.state in judged]
     return min((at for at in due if at > seen.now), default=None)
 
 

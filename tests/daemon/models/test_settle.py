@@ -6,14 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from modelward.daemon.models.catalog import Catalog
 from modelward.daemon.models.settle import (
     Ready,
     Unfit,
     WaitUntil,
     judge_now,
     proves_itself,
+    quiet_at,
 )
-from modelward.daemon.models.snapshot import VersionSeen
+from modelward.daemon.models.snapshot import Missing, RootSeen, VersionSeen
 
 PLAIN = VersionSeen("v1", "f", bytes=10, files=2, writing=False)
 
@@ -79,3 +81,18 @@ def test_a_version_that_shows_that_more_is_to_come_has_a_longer_quiet_time() -> 
     assert isinstance(judge_now(replace(growing, renamed_in=True), 0.0, 10.0, 10.0, 2.0, 60.0), Ready)
     assert proves_itself(replace(PLAIN, renamed_in=True)) and not proves_itself(growing)
     assert proves_itself(replace(PLAIN, sums_complete=True))
+
+
+def test_a_version_that_never_comes_to_rest_is_judged_all_the_same() -> None:
+    """A log in it is written every thirty seconds for an hour, then there is a day's rest, then a copy over it."""
+    catalog, ready = Catalog(), []
+    growing = replace(PLAIN, arriving="log.tmp is the name of an unfinished copy")
+    for now in (*range(0, 3600, 5), 90_000, 90_005):
+        seen = replace(growing, fingerprint=f"{now // 30}")
+        catalog.update(RootSeen((1, 1), Missing(), (seen,)), float(now), 0.0, 60.0)
+        ready += [float(now) for _ in catalog.candidates(float(now), 2.0, 60.0)]
+        entry = catalog.get("v1")
+        assert entry is not None
+        at_rest = quiet_at(entry.changed, entry.restless_since, 60.0)
+        assert at_rest == (min(now // 30 * 30 + 60, 600) if now < 90_000 else 90_060)
+    assert min(ready) == 605.0 and max(ready) < 3600
