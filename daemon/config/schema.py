@@ -100,7 +100,7 @@ class ValidationSection(Section):
     alert_after: Annotated[float, duration(0, DAY)] = Field(
         default=60.0,
         description="Nothing in a version may have changed for so long before it raises an alert, and before one that "
-        "looks like a copy under way is rejected; 0: at once.",
+        "looks like a copy under way is rejected, or ten times as long while it never comes to rest; 0: at once.",
     )
     compile: Literal["exact", "fast", "off"] = Field(
         default="exact",

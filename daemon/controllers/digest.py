@@ -80,6 +80,7 @@ class Digest:
             return None
         if self._sent is None:
             self._sent = await self._last(wall)
+        self._sent = min(self._sent, wall)  # the clock may have run ahead
         due = digest.due(alerts.digest, zone_of(alerts.time_zone), self._sent, wall)
         if due.now:
             self._send()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -55,12 +56,14 @@ class Probe:
         self._busy, self._happened = busy, happened
         self._log = structlog.get_logger(PROBE)
         self._task: asyncio.Task[None] | None = None
+        self._look = asyncio.Event()
         self.record = ProbeRecord(off="none was sent yet")
 
     async def ensure(self) -> None:
-        """Begins, unless it has begun."""
+        """Begins, unless it has begun; a change of the configuration is seen now."""
         if self._task is None:
             self._task = here().start(PROBE, self._run, restart=True, proved_seconds=inf)
+        self._look.set()
 
     def next_due(self) -> float | None:
         return None
@@ -71,8 +74,17 @@ class Probe:
             await asyncio.wait({self._task}, timeout=2.0)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.time()
         while True:
-            await asyncio.sleep(self._config().probe.every or LOOK_SECONDS)
+            self._look.clear()
+            wait = last + (self._config().probe.every or LOOK_SECONDS) - loop.time()
+            if wait > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._look.wait()
+                continue
+            last = loop.time()
             before = self.record.because
             await self.once()
             here().works(PROBE)
@@ -85,7 +97,7 @@ class Probe:
         config = self._config()
         version = self._version()
         if off := self._off(config, version):
-            self.record.add(ProbeAnswer(off=off))
+            self.record.turn_off(off)
         elif version is not None and not self._busy():
             host, port = split_address(self._address())
             directories = (config.validation.golden, str(version / GOLDEN))

@@ -151,6 +151,8 @@ def _subjects(
 def step(alert: Alert, figure: Figure, now: float, *, hold: bool = False) -> Alert:
     """One alert after one figure."""
     rule, value = alert.rule, figure.value
+    if value is None and figure.expected:
+        return alert  # it cannot be known yet
     if value is None:
         since = alert.since if alert.state is AlertState.NO_DATA else now
         return replace(alert, state=AlertState.NO_DATA, since=since, value=None, because=figure.because, calm=None)

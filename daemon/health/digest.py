@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ..config.cron import daily
 from ..units import HOUR, percent, size, span
-from .message_text import Text, fit
+from .message_text import Text, fit, line
 from .quiet_times import last_begin, next_begin
 
 FACT: Final = "alert-digest"
@@ -69,7 +69,7 @@ class DigestFacts(Struct, frozen=True):
 def text(facts: DigestFacts, host: str, max_bytes: int) -> Text:
     """The message."""
     title = f"[digest] {host}: {'all is well' if not facts.active else f'{len(facts.active)} firing'}"
-    body = fit(list(_lines(facts)), max_bytes - len(title.encode()) - 1)
+    body = fit([line(each) for each in _lines(facts)], max_bytes - len(title.encode()) - 1)
     data: dict[str, Any] = {
         "version": "1", "host": host, "severity": "info", "status": "digest", "total": len(facts.active), "alerts": [],
     }  # fmt: skip

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 LEAST_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 30.0
+"""Until a failure that did not arrive is sent again."""
 MAX_CHARS: Final = 1000
 
 
@@ -39,7 +41,9 @@ def due(last: Beaten | None, url: str, every: float, *, failing: bool) -> float:
     """When to send the next one; in the past for "at once"."""
     if last is None or last.url != url:
         return float("-inf")
-    return last.at + (LEAST_SECONDS if last.failing != failing else every)
+    if last.failing != failing:
+        return last.at + LEAST_SECONDS
+    return last.at + (min(every, RETRY_SECONDS) if failing and last.because else every)
 
 
 def words(host: str, version: str, critical: Iterable[str]) -> str:

@@ -76,11 +76,11 @@ def sentence(alert: Alert) -> str:
 
 def over(matter: str, ended: str) -> str:
     """What is sent of an alert that ended."""
-    return f"{matter} (over: {_line(ended)})" if ended else matter
+    return f"{matter} (over: {line(ended)})" if ended else matter
 
 
 def _matter(alert: Alert) -> str:
-    rule, because = alert.rule, _line(alert.because)
+    rule, because = alert.rule, line(alert.because)
     if alert.state is AlertState.NO_DATA:
         about = f" of {alert.subject}" if alert.subject else ""
         return f"nothing is known about {rule.metric}{about}{f': {because}' if because else ''}"
@@ -93,12 +93,12 @@ def _matter(alert: Alert) -> str:
     usual = rule.over != (rule.metric in TOO_LITTLE)
     other = f"{{metric}} of {{subject}} is {{value:g}}, at {'most' if rule.over else 'least'} {{threshold:g}}"
     pattern = _WHAT.get(rule.metric, other) if usual else other
-    subject = _line(alert.subject) or "this machine"
+    subject = line(alert.subject) or "this machine"
     said = pattern.format(metric=rule.metric, subject=subject, value=alert.value, threshold=rule.threshold)
     return f"{said}: {because}" if because else said
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
     """One line of printable characters."""
     clean = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return clean if len(clean) <= MAX_LINE_CHARS else clean[: MAX_LINE_CHARS - 1] + "…"
@@ -112,8 +112,8 @@ def text(
     if not firing and not message.resolved and not message.missed:
         return None
     lines = [_firing(message.group, item, now, language) for item in firing]
-    lines += [f"OK {translated(_line(sentence), language)}" for _, sentence in message.resolved]
-    lines += [f"HELD BACK {translated(_line(sentence), language)}" for sentence in message.missed]
+    lines += [f"OK {translated(line(sentence), language)}" for _, sentence in message.resolved]
+    lines += [f"HELD BACK {translated(line(sentence), language)}" for sentence in message.missed]
     counts = [f"{len(firing)} {word('firing', language)}"] if firing else []
     counts += [f"{len(message.resolved)} {word('over', language)}"] if message.resolved else []
     counts += [f"{len(message.missed)} {word('held back and over', language)}"] if message.missed else []
@@ -137,12 +137,12 @@ def text(
 
 
 def _told(text: str, language: Language, **more: Any) -> dict[str, Any]:
-    return {**more, "message": translated(_line(text), language)}
+    return {**more, "message": translated(line(text), language)}
 
 
 def _firing(group: str, item: Item, now: float, language: Language) -> str:
     acknowledged = ", acknowledged" if item.acknowledged else ""
-    said = f"{_line(item.text)} (for {_span(now - item.since)}{acknowledged})"
+    said = f"{line(item.text)} (for {_span(now - item.since)}{acknowledged})"
     return f"{_mark(group)} {translated(said, language)}"
 
 

@@ -51,11 +51,14 @@ class ProbeRecord(Struct):
     version: str = ""
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
+    def turn_off(self, off: str) -> None:
+        """None is meant to be sent: what failed before counts no more."""
+        self.off, self.in_a_row, self.because = off, 0, ""
+
     def add(self, answer: ProbeAnswer) -> None:
-        """One probe ended."""
+        """One probe ended. One that could not be sent (no clip, no token, a disk) leaves what is known as it is."""
         self.off = answer.off
         if answer.off:
-            self.in_a_row, self.because = 0, ""
             return
         self.version = answer.version
         if answer.because:
@@ -72,10 +75,10 @@ class ProbeRecord(Struct):
 
     def figure(self, failures: int) -> list[Figure]:
         """The figure of the alert after that many failures in a row; afterwards, the text of how it ended."""
-        if self.off or not (self.passed or self.failed):
-            return []
         if self.in_a_row >= failures:
             return [Figure("probe_failed", 1.0, "", f"{self.in_a_row} in a row: {self.because}")]
+        if self.off or not (self.passed or self.failed):
+            return []
         return [Figure("probe_failed", 0.0, "", "" if self.in_a_row else "the right text came back")]
 
     def report(self) -> ProbeReport:

@@ -139,7 +139,7 @@ class Sampler:
     def _of_machine(self, machine: Machine, before: SystemSample | None, now: float) -> list[Figure]:
         busy = _busy_percent(before.machine if before else None, machine)
         figures = [
-            Figure("cpu_used_percent", busy, "", "it takes two measurements" if busy is None else ""),
+            Figure("cpu_used_percent", busy, "", "it takes two measurements" if busy is None else "", before is None),
             Figure("memory_used_percent", machine.memory_used_percent),
             *(
                 Figure(f"{_PRESSURE[p.resource, p.kind]}_pressure_percent", p.avg60_percent)

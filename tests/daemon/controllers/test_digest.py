@@ -12,6 +12,7 @@ from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.alerting import AlertManager
 from modelward.daemon.controllers.digest import Digest
 from modelward.daemon.health.probe_record import ProbeRecord
+from modelward.daemon.units import DAY
 
 
 def test_is_sent_once_when_it_is_due_and_not_again_by_the_next_daemon(tmp_path: Path) -> None:
@@ -38,11 +39,19 @@ def test_is_sent_once_when_it_is_due_and_not_again_by_the_next_daemon(tmp_path: 
         await digest.once()
         await soon(lambda: len(world.sent) == 1)
         assert "serving v1" in world.sent[0].body and "probes: off: no clip" in world.sent[0].body
+        world.clock.now += 400 * DAY  # the clock is set far ahead, and right again
+        await digest.once()
+        await soon(lambda: len(world.sent) == 2)
+        world.clock.now -= 400 * DAY
+        await digest.once()
+        world.clock.now += DAY
+        await digest.once()
+        await soon(lambda: len(world.sent) == 3)
 
     async def second(alert_manager: AlertManager) -> None:
         await digest_of(alert_manager).once()
         await world.pass_time(alert_manager, 30)
-        assert len(world.sent) == 1
+        assert len(world.sent) == 3
 
     async def both() -> None:
         await world.during(first)

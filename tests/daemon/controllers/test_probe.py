@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.receivers import Reply, fake_receiver
+from tests.support import soon
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.probe import Probe
@@ -61,3 +62,23 @@ def test_none_is_sent_during_a_rollout(tmp_path: Path) -> None:
 )
 def test_what_is_off_says_why(tmp_path: Path, address: str, text: str, there: bool, off: str) -> None:
     assert once(address, tmp_path if there else None, text).record.off == off
+
+
+def test_a_shorter_time_between_probes_holds_at_once() -> None:
+    config = parse('probe.every = "1d"', "test")
+    done: list[None] = []
+
+    async def go() -> None:
+        nonlocal config
+        probe = Probe(
+            lambda: config, address=lambda: "", version=lambda: None, busy=lambda: False,
+            happened=lambda: done.append(None),
+        )  # fmt: skip
+        await probe.ensure()
+        await asyncio.sleep(0)  # it waits for a day now
+        config = parse("probe.every = 0.01", "test")
+        await probe.ensure()
+        await soon(lambda: len(done) >= 2)
+        await probe.stop()
+
+    asyncio.run(go())

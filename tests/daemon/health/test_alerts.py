@@ -95,6 +95,16 @@ def test_no_data_is_neither_ok_nor_resolved_and_told_when_it_lasts() -> None:
     assert fired.fired == 60
 
 
+def test_a_figure_that_cannot_be_known_yet_is_no_missing_one() -> None:
+    """The load of the processors takes two measurements, which may be an hour apart."""
+    busy, metric = HealthRule("cpu_used_percent", "cpu_used_percent", 90, 80, for_seconds=900), "cpu_used_percent"
+    first = Figure(metric, None, "", "it takes two measurements", expected=True)
+    alerts = evaluate({}, [busy], [first], [metric], 0)
+    assert not any(alert.active(3600) for alert in alerts.values())
+    alerts = evaluate(restore({f"{metric}:": -60.0}, [busy]), [busy], [first], [metric], 0)
+    assert [alert.state for alert in alerts.values()] == [AlertState.FIRING]
+
+
 def test_a_figure_nobody_mentions_is_no_data_for_a_measured_rule_and_fine_for_a_standing_one() -> None:
     alerts = evaluate({}, [DISK, REFUSED], [], ["disk_used_percent", "config_refused"], 0)
     assert {a.rule.name: a.state for a in alerts.values()} == {"disk_used_percent": AlertState.NO_DATA}

@@ -50,5 +50,7 @@ def test_says_how_things_are() -> None:
 
 def test_names_what_fires_and_fits() -> None:
     said = text(DigestFacts("", 0, 2, active=("the disk is full",) * 500), "box", 500)
+    odd = text(DigestFacts("v1", 1, 1, "/mnt/\udce4\n", 10.0, forecast="the disk under /mnt/\udce4 fills"), "box", 500)
+    assert odd.body.encode() and "disk /mnt/ " in odd.body and len(odd.body.splitlines()) == 6
     assert said.title == "[digest] box: 500 firing" and "the disk is full" in said.body
     assert len(f"{said.title}\n{said.body}".encode()) <= 500 and said.body.endswith(" more")

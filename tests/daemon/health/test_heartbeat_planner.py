@@ -27,6 +27,8 @@ def test_is_due_at_once_then_every_so_often_and_soon_after_a_change() -> None:
     last = Beaten(1000.0, URL, False)
     assert due(last, URL, 300, failing=False) == 1300
     assert due(last, URL, 300, failing=True) == 1000 + LEAST_SECONDS
+    lost = Beaten(1000.0, URL, True, "no connection")
+    assert due(lost, URL, 300, failing=True) == 1030 and due(lost, URL, 20, failing=True) == 1020
     assert due(last, "https://other.example", 300, failing=False) < 0
 
 

@@ -25,8 +25,18 @@ def test_what_is_off_raises_nothing_and_says_why() -> None:
     record = ProbeRecord()
     for _ in range(9):
         record.add(BAD)
+    record.turn_off("probe.every is 0")
+    assert record.figure(3) == [] and record.report().off == "probe.every is 0"
+
+
+def test_a_disk_or_a_clip_that_is_gone_does_not_end_an_alert() -> None:
+    record = ProbeRecord()
+    for _ in range(3):
+        record.add(BAD)
     record.add(ProbeAnswer(off="no clip"))
-    assert record.figure(3) == [] and record.report().off == "no clip"
+    assert [f.value for f in record.figure(3)] == [1.0] and record.report().off == "no clip"
+    record.add(GOOD)
+    assert [f.value for f in record.figure(3)] == [0.0]
 
 
 def test_the_95th_percentile_is_of_the_last_ones_that_passed() -> None:
