@@ -61,10 +61,11 @@ def request(url: str, way: Way, title: str, body: str, now: float, *, whole: str
     """
     robot = _by_web_address(url, way) if url.lower().startswith("http") else _by_token(url)
     target, secret = robot.target, robot.secret
+    markdown = (whole or body).replace("\n", "\n\n")
     whole = whole or f"{title}\n{body}"
     content: dict[str, Any]
     if way == "serverchan":
-        form = urlencode({"title": title[:TITLE_CHARS], "desp": body.replace("\n", "\n\n")}).encode()
+        form = urlencode({"title": title[:TITLE_CHARS], "desp": markdown}).encode()
         return Request(target, form, "application/x-www-form-urlencoded; charset=utf-8")
     if way == "feishu":
         content = {"msg_type": "text", "content": {"text": whole}}

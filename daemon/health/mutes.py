@@ -79,7 +79,10 @@ def record(mutes: Mutes, acknowledged: Acknowledged) -> dict[str, Any]:
 
 
 def read(kept: object, wall: float) -> tuple[dict[str, Mute], dict[str, Acknowledgement]]:
-    """The content of a record, without what has ended. A record that is damaged counts as empty."""
+    """The content of a record, without what has ended. A record that is damaged counts as empty.
+
+    One that has not begun stays: a machine whose clock is behind when it starts has the right time soon after.
+    """
     try:
         if not isinstance(kept, dict):
             return {}, {}
@@ -94,7 +97,7 @@ def read(kept: object, wall: float) -> tuple[dict[str, Mute], dict[str, Acknowle
         }
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return {}, {}
-    return current(mutes, wall), acknowledged
+    return {name: mute for name, mute in mutes.items() if wall < mute.until}, acknowledged
 
 
 def _time(value: object) -> float:

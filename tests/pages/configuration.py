@@ -53,6 +53,7 @@ _BY_NAME = {
     id(validators.alert_name): "name of an alert",
     id(validators.short_text): "text",
     id(validators.keyword): "text",
+    id(validators.header_value): "text",
     id(validators.template): "text with fields",
     id(validators.web_address): "web address",
     id(validators.web_address_or_none): 'web address or ""',

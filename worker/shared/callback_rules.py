@@ -19,6 +19,8 @@ MAX_URL_CHARS: Final = 1024
 PORTS: Final = {"http": 80, "https": 443}
 _PLAIN: Final = re.compile(r"[!-~]+")
 _NO_CODE: Final = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DOTS: Final = re.compile(r"(\.{1,2}|[.\s]*\s[.\s]*)([;,?#].*)?")
 _DECODED_AT_MOST: Final = 4  # times that programs one behind the other may decode a path
 
 
@@ -64,9 +66,9 @@ def _leaves(path: str) -> bool:
     takes what follows a semicolon for something else."""
     segments = path.count("/")
     for _ in range(_DECODED_AT_MOST):
-        if _NO_CODE.search(path) or "\\" in path or "\0" in path or path.count("/") != segments:
+        if _NO_CODE.search(path) or "\\" in path or _CONTROL.search(path) or path.count("/") != segments:
             return True
-        if any(part.partition(";")[0] in (".", "..") for part in path.split("/")):
+        if any(_DOTS.fullmatch(part) for part in path.split("/")):
             return True
         try:
             decoded = unquote(path, errors="strict")

@@ -113,6 +113,13 @@ def test_the_web_address_that_a_service_shows_is_taken_as_it_is_and_signed(url: 
     assert len(receiver.posts) == 1 and services.SECRET not in receiver.posts[0].path
 
 
+def test_serverchan_gets_the_operators_template() -> None:
+    with fake_receiver(services.serverchan) as receiver:
+        (address,) = addresses((to_fake(documented("schan://"), receiver.port),))
+        assert send(address, Wording("", "for $host")) == ""
+    assert b"desp=for+box" in receiver.posts[0].raw
+
+
 def test_a_message_to_slack_names_nobody_and_one_to_wecom_is_not_too_long() -> None:
     with fake_receiver(services.slack) as receiver:
         (address,) = addresses((to_fake(documented("slack://"), receiver.port),))

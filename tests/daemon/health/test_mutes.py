@@ -67,6 +67,8 @@ def test_what_was_kept_comes_back_without_what_has_ended() -> None:
     known = {ROOT: Acknowledgement(NOW, "a disk is ordered")}
     text = json.loads(json.dumps(record(kept, known)))
     assert read(text, NOW) == ({"all": kept["all"]}, known)
+    early, _ = read(text, NOW - 30 * DAY)  # the clock was behind when the machine started
+    assert mute_of(early, DISK, ROOT, NOW - 30 * DAY) is None and mute_of(early, DISK, ROOT, NOW + 1) == kept["all"]
 
 
 @pytest.mark.parametrize(
