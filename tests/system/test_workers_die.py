@@ -325,8 +325,8 @@ def test_no_second_daemon_starts_though_the_runtime_directory_was_removed(town: 
     second = town.cli("run", "--config", town.config)
     assert second.returncode == 1
     assert second.stderr.startswith("cannot start: another daemon runs in ")
-    assert town.serves(OLD)
     eventually(lambda: len(_pids(town)) == 2 and not _pids(town) & pids)  # confined to the directory that is gone
+    town.await_serving(OLD)
 
 
 def test_what_a_dead_daemon_left_in_the_runtime_directory_stops_no_start(town: House) -> None:
