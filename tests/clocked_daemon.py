@@ -94,14 +94,14 @@ class Clocked(Supervisor):
         self._hands, self._moving = hands, threading.Lock()
         self._moved = store.clock = MovedClock(hands.wanted())
         super().__init__(config, origin, self._moved, environ, store)
-        self.alert_manager.monitor = PausingSampler(self._moved, config.monitor.interval, self._moving)
+        self.alerts.alert_manager.monitor = PausingSampler(self._moved, config.monitor.interval, self._moving)
 
     async def step(self) -> None:
         if (wanted := self._hands.wanted()) != self._moved.ahead:
             with self._moving:
                 self._moved.ahead = wanted
-            for process in self.pool.processes():
-                self.pool.record_message(process.name, ready=False)
+            for process in self.workers.pool.processes():
+                self.workers.pool.record_message(process.name, ready=False)
         await super().step()
         self._hands.report(self._moved.ahead)
 

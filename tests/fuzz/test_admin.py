@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
@@ -34,6 +34,7 @@ from modelward.daemon.api.app import ROUTES
 from modelward.daemon.cli import render, status, versions
 from modelward.daemon.cli.client import Client, parse_events
 from modelward.daemon.errors import ModelwardError
+from modelward.daemon.health.addresses import CHATS, Way
 from modelward.daemon.health.chat_webhooks import refusal
 
 BODIES = ({"version": "v1"}, {"worker": "w1"}, {"dry_run": True, "force": True, "file": "access.log"}, {})
@@ -219,6 +220,9 @@ def test_events_are_objects_or_passed_over(data: bytes) -> None:
 
 
 @fuzzed(80)
-@given(bytes_like(b'{"errcode":0,"errmsg":"ok"}', b'{"code":19001,"msg":"bad"}', deep(20_000)))
-def test_a_robots_answer_is_yes_or_a_short_reason(answer: bytes) -> None:
-    assert len(refusal(answer)) < 400
+@given(
+    st.sampled_from(sorted(CHATS)),
+    bytes_like(b'{"errcode":0,"errmsg":"ok"}', b'{"code":19001,"msg":"bad"}', b"ok", deep(20_000)),
+)
+def test_a_robots_answer_is_yes_or_a_short_reason(way: str, answer: bytes) -> None:
+    assert len(refusal(cast(Way, way), answer)) < 400
