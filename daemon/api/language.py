@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -25,8 +26,9 @@ NOT_FOR_PEOPLE: Final = frozenset({"/v1/openapi.json", "/v1/series"})
 def language_of(scope: Scope) -> Language:
     """The language that a request names."""
     if b"language=" in (query := scope.get("query_string", b"")):
-        named = parse_qs(query.decode("latin-1"), max_num_fields=20).get("language", [""])[-1]
-        return "zh" if named.lower().startswith("zh") else "en"
+        with suppress(ValueError):  # more fields than any request of ours has
+            named = parse_qs(query.decode("latin-1"), max_num_fields=20).get("language", [""])[-1]
+            return "zh" if named.lower().startswith("zh") else "en"
     return language_of_header(Headers(scope=scope).get("accept-language", ""))
 
 

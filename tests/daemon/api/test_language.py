@@ -30,7 +30,12 @@ def test_a_program_gets_english(panel: RunningPanel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "headers"), [("", {"Accept_Language": "zh-CN,zh;q=0.9"}), ("?language=zh", {"Accept_Language": "en"})]
+    ("query", "headers"),
+    [
+        ("", {"Accept_Language": "zh-CN,zh;q=0.9"}),
+        ("?language=zh", {"Accept_Language": "en"}),
+        ("?language=en" + "&a=b" * 20, {"Accept_Language": "zh"}),  # too many fields: not read
+    ],
 )
 def test_a_chinese_client_gets_chinese_sentences(panel: RunningPanel, query: str, headers: dict[str, str]) -> None:
     answer = panel.ask("GET", f"/v1/alerts{query}", None, **headers)
