@@ -25,6 +25,11 @@ MAX_HEADER_BYTES: Final = 256 << 10
 """Of one member of a tar file."""
 MAX_TABLE_BYTES: Final = 4 << 20
 """The directory of a zip file."""
+MAX_REST_BYTES: Final = 64 << 20
+"""After the end of a tar file: what fills its last record."""
+BLOCK_BYTES: Final = 512
+MACOS: Final = "__MACOSX"
+"""Where macOS puts its notes about the files of a zip; they are no part of a version."""
 _DAMAGED: Final = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, NotImplementedError,
     RecursionError, RuntimeError, KeyError, IndexError, MemoryError,
@@ -44,10 +49,11 @@ def unpack(
 ) -> int:
     """Unpacks into the directory of the descriptor `into`; how many files.
 
-    `may_write(bytes)` is asked before each piece is written, and raises to end it. Raises Refused and OSError.
+    `may_write(bytes)` is asked before each piece is written, and with 0 before each piece that is only read. It raises
+    to end it. Raises Refused and OSError.
     """
     try:
-        members = _zip(archive, cannot, most) if kind == "zip" else _tar(archive, cannot, most)
+        members = _zip(archive, cannot, most) if kind == "zip" else _tar(archive, cannot, most, may_write)
         files = 0
         for path, content in members:
             if content is None:
@@ -73,6 +79,7 @@ class ForwardReads:
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._at = file, 0
         self._left = MAX_HEADER_BYTES
+        self._last = b""
 
     def head(self) -> None:
         """A member's headers come next."""
@@ -87,7 +94,22 @@ class ForwardReads:
             raise ValueError("its headers are too large")
         if self._left >= 0:
             self._left -= size
-        return self._take(size)
+        self._last = self._take(size)
+        return self._last
+
+    def ended(self) -> bool:
+        """Whether the block that was read last marks the end of a tar file."""
+        return self._last == bytes(BLOCK_BYTES)
+
+    def rest(self, may_go_on: Callable[[], None]) -> None:
+        """Reads to the end, where a packed file has its checksum. Raises ValueError when much follows."""
+        left = MAX_REST_BYTES
+        while left >= 0:
+            may_go_on()
+            if not (data := self._take(PIECE_BYTES)):
+                return
+            left -= len(data)
+        raise ValueError(f"more than {MAX_REST_BYTES >> 20} MiB follow its end")
 
     def tell(self) -> int:
         return self._at
@@ -124,7 +146,9 @@ class BoundedReads:
         return data
 
 
-def _tar(archive: IO[bytes], cannot: str, most: int) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _tar(
+    archive: IO[bytes], cannot: str, most: int, may_write: Callable[[int], None]
+) -> Iterator[tuple[str, IO[bytes] | None]]:
     head = archive.read(3)
     archive.seek(0)
     opened: Any = archive
@@ -137,6 +161,9 @@ def _tar(archive: IO[bytes], cannot: str, most: int) -> Iterator[tuple[str, IO[b
         for _ in range(most):
             source.head()
             if (member := tar.next()) is None:
+                if not source.ended():  # cut between two members, or the header of one is damaged
+                    raise ValueError("it has no end")
+                source.rest(lambda: may_write(0))
                 return
             source.content()
             if member.isdir() and not member.name.strip("./"):
@@ -158,6 +185,8 @@ def _zip(archive: IO[bytes], cannot: str, most: int) -> Iterator[tuple[str, IO[b
         if len(found.infolist()) > most:
             raise Refused(f"{cannot}: the archive has more than {most} entries")
         for member in found.infolist():
+            if member.filename.partition("/")[0] == MACOS:
+                continue
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise Refused(f"{cannot}: {member.filename[:200]!r} in the archive is no file and no directory")

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward.daemon.errors import Refused
-from modelward.daemon.models.unpack_archive import MAX_TABLE_BYTES, unpack
+from modelward.daemon.models.unpack_archive import MAX_REST_BYTES, MAX_TABLE_BYTES, PIECE_BYTES, unpack
 
 MOST = 20
 """Entries, for these tests."""
@@ -80,6 +80,19 @@ def test_what_was_packed_comes_out(content: bytes, kind: str, tmp_path: Path) ->
     assert stat.S_IMODE((tmp_path / "m/empty").stat().st_mode) & 0o022 == 0
 
 
+def test_what_macos_adds_to_a_zip_is_left_out(tmp_path: Path) -> None:
+    notes = ("__MACOSX/._m", b"x"), ("__MACOSX/m/._model.onnx", b"x")
+    assert unpacked(packed_zip(*FILES, *notes), "zip", tmp_path) == 3
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def changed(packed: bytes, at: int) -> bytes:
+    """With one byte that differs."""
+    whole = bytearray(packed)
+    whole[at] ^= 1
+    return bytes(whole)
+
+
 def hardlink() -> bytes:
     return tar(("a", b""), type=tarfile.LNKTYPE, linkname="/etc/passwd")
 
@@ -130,6 +143,13 @@ def table_of_a_zip() -> bytes:
         (sparse_map, "tar"),
         (nested_headers, "tar"),
         (lambda: tar(*FILES, mode="w:gz")[:-20], "tar"),
+        (lambda: tar(*FILES, mode="w:gz")[:-8], "tar"),
+        (lambda: changed(tar(*FILES, mode="w:gz"), -8), "tar"),  # the checksum, and below the length
+        (lambda: changed(tar(*FILES, mode="w:gz"), -4), "tar"),
+        (lambda: changed(tar(*FILES, mode="w:bz2"), -3), "tar"),
+        (lambda: gzip.compress(tar(*FILES) + bytes(MAX_REST_BYTES + PIECE_BYTES), 1), "tar"),
+        (lambda: tar(*FILES)[: 512 + 3072], "tar"),  # cut between two members
+        (lambda: changed(tar(*FILES), 512 + 3072), "tar"),  # the name in the second header
         (lambda: b"no archive", "tar"),
         (lambda: b"\x1f\x8bnone", "tar"),
         (lambda: packed_zip(("../out", b"x")), "zip"),
