@@ -33,6 +33,8 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PLAN, _FILES = "plan.json", "files"
 _MAX_PLAN_BYTES: Final = 1 << 20
+_UNKNOWN: Final = UploadPlan("?", rules.DIRECTORY, ())
+"""In place of a plan that can't be read: the upload takes a place, and can be dropped."""
 
 Rename = Callable[..., None]
 
@@ -78,11 +80,23 @@ class UploadArea:
                 raise Refused(f"cannot upload {version}: {why}")
             upload = secrets.token_hex(8)
             os.mkdir(PREFIX + upload, 0o700, dir_fd=root)
-            with self._open(root, upload) as fd:
-                os.mkdir(_FILES, 0o750, dir_fd=fd)
-                with open(os.open(_PLAN, _NEW, 0o600, dir_fd=fd), "wb") as file:
-                    file.write(encode(plan))
-                return self._read(upload, fd)
+            try:
+                with self._open(root, upload) as fd:
+                    return self._planned(root, fd, upload, plan)
+            except BaseException:
+                shutil.rmtree(PREFIX + upload, ignore_errors=True, dir_fd=root)
+                raise
+
+    def _planned(self, root: int, fd: int, upload: str, plan: UploadPlan) -> UploadSeen:
+        """Writes the plan so that it survives a loss of power: what comes afterwards is of use only with it."""
+        os.mkdir(_FILES, 0o750, dir_fd=fd)
+        with open(os.open(_PLAN, _NEW, 0o600, dir_fd=fd), "wb") as file:
+            file.write(encode(plan))
+            file.flush()
+            os.fsync(file.fileno())
+        os.fsync(fd)
+        os.fsync(root)
+        return self._read(upload, fd)
 
     def write(self, upload: str, number: int, offset: int, data: bytes) -> int:
         """Adds to a file; its length then. Raises Refused, also when `offset` is not the file's end, and OSError."""
@@ -118,6 +132,8 @@ class UploadArea:
         with self._open_root() as root, self._open(root, upload) as fd:
             found = self._read(upload, fd)
             plan, cannot = found.plan, f"cannot put {found.plan.version} into the model root"
+            if _is_there(root, plan.version):  # also after a crash between the rename and the end of this
+                raise Refused(f"{cannot}: there is a version of that name by now")
             missing = [f.path for f, there in zip(plan.files, found.received, strict=True) if there != f.bytes]
             if missing:
                 raise Refused(f"{cannot}: {len(missing)} files are not complete, among them {missing[0]}")
@@ -149,7 +165,7 @@ class UploadArea:
         """Removes an upload; the version that it was to be. Raises NotKnown and OSError."""
         with self._open_root() as root:
             with self._open(root, upload) as fd:
-                version = self._plan(fd).version
+                version = self._plan_or_unknown(fd).version
             shutil.rmtree(PREFIX + upload, dir_fd=root)
             return version
 
@@ -162,9 +178,7 @@ class UploadArea:
                     continue
                 with suppress(OSError, Refused):
                     with self._open(root, match[1]) as fd:
-                        age, version = now_wall - os.fstat(fd).st_mtime, "?"
-                        with suppress(OSError, Refused):
-                            version = self._plan(fd).version
+                        age, version = now_wall - os.fstat(fd).st_mtime, self._plan_or_unknown(fd).version
                     if age > rules.ABANDONED_SECONDS:
                         shutil.rmtree(name, dir_fd=root)
                         found.append(version)
@@ -203,7 +217,10 @@ class UploadArea:
         for name in os.listdir(root):
             if match := _NAME.fullmatch(name):
                 with suppress(OSError, Refused), self._open(root, match[1]) as fd:
-                    found.append(self._read(match[1], fd))
+                    try:
+                        found.append(self._read(match[1], fd))
+                    except (OSError, Refused):
+                        found.append(UploadSeen(match[1], _UNKNOWN, (), os.fstat(fd).st_mtime))
         return sorted(found, key=lambda upload: upload.touched)
 
     def _read(self, upload: str, fd: int) -> UploadSeen:
@@ -224,6 +241,12 @@ class UploadArea:
                 return decode(opened.read(_MAX_PLAN_BYTES), type=UploadPlan)
             except ValueError as e:
                 raise Refused("cannot read the plan of an upload; drop it and begin anew") from e
+
+    def _plan_or_unknown(self, fd: int) -> UploadPlan:
+        try:
+            return self._plan(fd)
+        except (OSError, Refused):
+            return _UNKNOWN
 
     def _path(self, plan: UploadPlan, number: int) -> str:
         return f"{_FILES}/{plan.files[number].path}" if plan.kind == rules.DIRECTORY else "archive"
@@ -279,6 +302,14 @@ class UploadArea:
         if not files:
             raise Refused(f"{cannot}: the archive has no files")
         return files
+
+
+def _is_there(fd: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_directory(fd: int, name: str) -> bool:

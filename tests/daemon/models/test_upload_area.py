@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import tarfile
 from pathlib import Path
 
@@ -115,6 +116,32 @@ def test_a_version_that_came_meanwhile_stays_as_it_is(area: UploadArea, tmp_path
     assert area.drop(upload) == "v2" and os.listdir(tmp_path) == ["v2"]
 
 
+def test_an_upload_whose_plan_cannot_be_read_takes_a_place_until_it_is_dropped(
+    area: UploadArea, tmp_path: Path
+) -> None:
+    uploads = [area.begin(f"v{n}", "directory", FILES, "current").id for n in range(upload_rules.MAX_UPLOADS)]
+    plans = [tmp_path / f"{upload_area.PREFIX}{upload}" / "plan.json" for upload in uploads]
+    plans[0].write_bytes(b"")
+    plans[1].unlink()
+    assert sorted(seen.plan.version for seen in area.seen()) == ["?", "?", "v2", "v3"]
+    with pytest.raises(Refused, match="not finished"):
+        area.begin("v9", "directory", FILES, "current")
+    with pytest.raises(Refused, match="drop it"):
+        area.finish(uploads[0], go_on)
+    assert [area.drop(upload) for upload in uploads] == ["?", "?", "v2", "v3"] and os.listdir(tmp_path) == []
+
+
+def test_an_upload_that_cannot_begin_leaves_nothing(area: UploadArea, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            area.begin("v2", "directory", FILES, "current")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_was_abandoned_is_removed(area: UploadArea, tmp_path: Path) -> None:
     upload = area.begin("v2", "directory", FILES, "current")
     assert area.abandoned(upload.touched + upload_rules.ABANDONED_SECONDS - 5) == []
@@ -134,6 +161,16 @@ def test_an_archive_is_unpacked_without_the_directory_that_all_is_in(area: Uploa
     area.write(upload, 0, 0, content)
     assert area.finish(upload, go_on) == ("v3", 2, 8)
     assert (tmp_path / "v3/golden/a.txt").read_bytes() == b"data" and os.listdir(tmp_path) == ["v3"]
+
+
+def test_an_archive_is_not_unpacked_again_when_the_daemon_ended_after_its_version_was_in_place(
+    area: UploadArea, tmp_path: Path
+) -> None:
+    upload = area.begin("v3", "tar", [UploadFile("x.tar", 4)], "current").id
+    area.write(upload, 0, 0, b"none")
+    (tmp_path / "v3").mkdir()
+    with pytest.raises(Refused, match="by now"):  # not: the archive is damaged
+        area.finish(upload, go_on)
 
 
 def test_an_archive_that_is_none_is_refused_and_can_be_dropped(area: UploadArea, tmp_path: Path) -> None:
