@@ -52,7 +52,8 @@ class SeriesKeeping:
         self._busy = here().start("series in the state", self._recall if first else self._write)
 
     def next_due(self) -> float | None:
-        return self._due
+        """None while the file is read or written: a disk that hangs must not make rounds follow one another."""
+        return self._due if self._busy is None or self._busy.done() else None
 
     async def stop(self) -> None:
         """Writes once more; not where nothing was read, or where a disk that hangs has the last time still."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 from tests.daemon.upkeep.clocks import HandClock
+from tests.fakes.no_thread_free import no_thread_free
 
 from modelward.daemon.controllers.series_keeping import WRITE_SECONDS, SeriesKeeping
 from modelward.daemon.health.series import Series
@@ -39,6 +40,21 @@ def test_the_next_daemon_shows_what_the_last_one_measured(tmp_path: Path) -> Non
         return after.answer("1h").series["a"]
 
     assert asyncio.run(lives()) == [1.0, 2.0]
+
+
+def test_a_disk_that_hangs_makes_no_round_due(tmp_path: Path) -> None:
+    async def life() -> None:
+        clock, series = HandClock(), Series(["a"], 10.0)
+        keeping = SeriesKeeping(tmp_path / "series.bin", lambda: series, Traffic(0.0), clock)
+        with no_thread_free():
+            await keeping.ensure()
+            clock.advance(WRITE_SECONDS)
+            assert keeping.next_due() is None
+        assert keeping._busy is not None
+        await keeping._busy
+        assert keeping.next_due() == clock.monotonic()
+
+    asyncio.run(life())
 
 
 def test_a_file_that_is_no_series_and_a_directory_that_is_gone_stop_nothing(tmp_path: Path) -> None:
