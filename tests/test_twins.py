@@ -103,8 +103,7 @@ COVERED_BY: dict[str, str] = {
     "fuzz/test_worker_socket.py": "worker/protocol.py",
     "system/test_attach.py": "worker/attach.py",
     "system/test_command_line.py": (
-        "daemon/controllers/admin_service.py daemon/controllers/uploads.py daemon/controllers/validation_waiters.py "
-        "daemon/status/views.py"
+        "daemon/controllers/admin_service.py daemon/controllers/validation_waiters.py daemon/status/views.py"
     ),
     "system/test_alerts.py": "daemon/controllers/outside.py",
     "system/test_containment.py": "daemon/controllers/assembly.py daemon/controllers/parts.py",

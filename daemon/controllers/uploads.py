@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,9 +23,10 @@ from ..answers.commands import CommandOutcome
 from ..answers.uploads import UploadFileReport, UploadPiece, UploadReport, UploadsAnswer
 from ..config.load import Config
 from ..errors import NotKnown, Refused
+from ..models import link
 from ..models import upload_rules as rules
 from ..models.lifecycle import VersionState
-from ..models.snapshot import RootSeen
+from ..models.snapshot import Names, RootSeen
 from ..models.upload_area import UploadArea, UploadSeen
 from ..models.upload_rules import UploadFile
 from ..state.async_store import AsyncStore
@@ -41,6 +44,8 @@ CLEAN_SECONDS: Final = 3600.0
 WRITE_BYTES: Final = 1 << 20
 SILENT_SECONDS: Final = 60.0
 """So long a piece may stand still."""
+ANSWER_SECONDS: Final = 10.0
+"""So long a thread waits for the event loop."""
 
 
 class VersionUploads:
@@ -76,7 +81,8 @@ class VersionUploads:
             self._cleaning = here().start("abandoned uploads", self._clean)
 
     def next_due(self) -> float | None:
-        return self._due
+        """None while it cleans: a disk that hangs must not make rounds follow one another."""
+        return self._due if self._cleaning is None or self._cleaning.done() else None
 
     async def stop(self) -> None:
         self._stop.set()
@@ -159,30 +165,49 @@ class VersionUploads:
         entry = self._validation.catalog.get(version)
         if entry is None:
             raise NotKnown(f"cannot delete {version[:255]!r}: there is no such version")
-        if why := self._must_stay(version, entry.state):
+        if why := self._must_stay(version):
             raise Refused(f"cannot delete {version}: it must stay ({why})")
-        now = self._clock.wall()
-        await self._on_thread(f"delete {version}", partial(self._throw_away, version, int(now * 1e9)))
+        stamp_ns, loop = int(self._clock.wall() * 1e9), asyncio.get_running_loop()
+        await self._on_thread(f"delete {version}", partial(self._throw_away, version, stamp_ns, loop))
         self._async_store.note("deleted", version, "asked for by command")
         self._log.info("deleted", version=version)
         await self._scanned()
         return CommandOutcome(True, f"{version} is deleted; the next sweep frees {size(entry.seen.bytes)}")
 
-    def _must_stay(self, version: str, state: VersionState) -> str:
+    def _must_stay(self, version: str) -> str:
+        entry = self._validation.catalog.get(version)
         if not isinstance(self._validation.sight, RootSeen):
             return "the model root can't be read"
         if self._async_store.unread:
             return "the state can't be read: it may be held"
-        if state is VersionState.VALIDATING:
+        if entry is None:
+            return "it has changed"
+        if entry.state is VersionState.VALIDATING:
             return "it is being judged"
         return self._maintenance.protected().get(version, "")
 
-    def _throw_away(self, version: str, stamp_ns: int) -> None:
+    def _throw_away(self, version: str, stamp_ns: int, loop: asyncio.AbstractEventLoop) -> None:
         root = open_directory(str(Path(self._config().models.root).absolute()))
         try:
-            throw_away(root, version, self._files, stamp_ns=stamp_ns)
+            check = partial(self._check_again, version, loop)
+            throw_away(root, version, self._files, stamp_ns=stamp_ns, check=check)
         finally:
             self._files.close(root)
+
+    def _check_again(self, version: str, loop: asyncio.AbstractEventLoop) -> None:
+        """On the thread, which may have waited long: what the version is needed for can have changed meanwhile."""
+        models, answer = self._config().models, Future[str]()
+        found = link.read(models.root, models.link)  # first: it is the disk that may take long
+        loop.call_soon_threadsafe(lambda: answer.set_result(self._must_stay(version)))
+        try:
+            why = answer.result(ANSWER_SECONDS)
+        except FutureTimeout:
+            busy = "the daemon is too busy to check that it may go; try again"
+            raise Refused(f"cannot delete {version}: {busy}") from None
+        if isinstance(found, Names) and found.version == version:
+            why = "live"
+        if why:
+            raise Refused(f"cannot delete {version}: it must stay ({why})")
 
     # helpers
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -49,13 +50,19 @@ def open_trash(root_fd: int, files: FileSystemPort, *, create: bool) -> int | No
     return fd
 
 
-def throw_away(root_fd: int, name: str, files: FileSystemPort, *, stamp_ns: int) -> str:
-    """Renames `name` into the trash, never over another entry. Returns its name there. Raises OSError."""
+def throw_away(
+    root_fd: int, name: str, files: FileSystemPort, *, stamp_ns: int, check: Callable[[], None] = lambda: None
+) -> str:
+    """Renames `name` into the trash, never over another entry. Returns its name there. Raises OSError.
+
+    `check` is called directly before the rename, and raises to prevent it.
+    """
     trash_fd = open_trash(root_fd, files, create=True)
     if trash_fd is None:
         raise FileNotFoundError(TRASH)
     try:
         target = f"{name[:200]}.{stamp_ns}"
+        check()
         files.rename_noreplace(name, target, source_dir=root_fd, target_dir=trash_fd)
         files.fsync(root_fd)
     finally:
