@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from msgspec import Struct
+
+SPANS: Final[Mapping[str, tuple[float, float]]] = {"1h": (3600.0, 0.0), "24h": (86400.0, 60.0), "7d": (604800.0, 600.0)}
+"""Seconds that each goes back, and between two of its rows; 0: as often as is measured."""
 
 
 class AlertAcknowledged(Struct, frozen=True):

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
+
+MAX_FILES: Final = 500
+"""Of a directory; what has more is sent as an archive."""
+DIRECTORY: Final = "directory"
+KINDS: Final = (DIRECTORY, "tar", "zip")
+
+
+class UploadFile(Struct, frozen=True):
+    """One file that is to come: where it belongs, and how long it is."""
+
+    path: str
+    bytes: int
 
 
 class UploadFileReport(Struct, frozen=True):

@@ -19,7 +19,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...worker.shared.prometheus_text import CONTENT_TYPE
-from ..answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
+from ..answers.alerts import SPANS, AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from ..answers.commands import (
     CommandAccepted,
     CommandOutcome,
@@ -36,12 +36,10 @@ from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import HealthAnswer, ReadyAnswer, StatusAnswer
 from ..answers.traffic import TrafficAnswer
-from ..answers.uploads import UploadPiece, UploadReport, UploadsAnswer
+from ..answers.uploads import UploadFile, UploadPiece, UploadReport, UploadsAnswer
 from ..answers.versions import VersionsAnswer
 from ..answers.workers import WorkersAnswer
 from ..errors import BadConfig, ModelwardError, NotKnown
-from ..health.series import SPANS
-from ..models.upload_rules import UploadFile
 from .events import Hub
 from .interface import AdminInterface
 from .language import in_language

@@ -17,10 +17,9 @@ from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import StatusAnswer
 from ..answers.traffic import TrafficAnswer
-from ..answers.uploads import UploadPiece, UploadReport, UploadsAnswer
+from ..answers.uploads import UploadFile, UploadPiece, UploadReport, UploadsAnswer
 from ..answers.versions import VersionsAnswer
 from ..answers.workers import WorkersAnswer
-from ..models.upload_rules import UploadFile
 
 
 class AdminInterface(Protocol):

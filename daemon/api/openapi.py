@@ -14,9 +14,9 @@ from typing import Any, Final, get_args, get_type_hints
 from msgspec import Struct, field
 from msgspec.json import schema_components
 
+from ..answers.alerts import SPANS
 from ..answers.commands import CommandAccepted, ErrorAnswer
-from ..health.series import SPANS
-from ..models.upload_rules import KINDS, MAX_FILES
+from ..answers.uploads import KINDS, MAX_FILES
 
 Json = dict[str, Any]
 Row = tuple[str, str, Callable[..., Any], str]

@@ -23,7 +23,7 @@ from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import ConfigReport, PendingKey, StatusAnswer
 from ..answers.traffic import TrafficAnswer
-from ..answers.uploads import UploadPiece, UploadReport, UploadsAnswer
+from ..answers.uploads import UploadFile, UploadPiece, UploadReport, UploadsAnswer
 from ..answers.versions import VersionReport, VersionsAnswer
 from ..answers.workers import WorkersAnswer
 from ..errors import NotKnown, Refused
@@ -31,7 +31,6 @@ from ..models.activation_policy import ActivationRequest
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
 from ..models.no_version import why_no_version
-from ..models.upload_rules import UploadFile
 from ..state.async_store import AsyncStore
 from ..state.store import HistoryEntry
 from ..status import views

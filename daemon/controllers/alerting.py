@@ -360,7 +360,7 @@ class AlertManager:
         return FullestDisk(mount, round(space.used_percent, 1), space.free_bytes, self.forecast.sentence())
 
     def series(self, span: str) -> SeriesAnswer:
-        """One of `health.series.SPANS`, for charts."""
+        """One of `answers.alerts.SPANS`, for charts."""
         return self.monitor.series.answer(span)
 
     def metrics(self) -> str:

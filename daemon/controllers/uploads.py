@@ -20,7 +20,7 @@ import structlog
 
 from ...worker.shared.quantities import count, size
 from ..answers.commands import CommandOutcome
-from ..answers.uploads import UploadFileReport, UploadPiece, UploadReport, UploadsAnswer
+from ..answers.uploads import UploadFile, UploadFileReport, UploadPiece, UploadReport, UploadsAnswer
 from ..config.load import Config
 from ..errors import NotKnown, Refused
 from ..models import link
@@ -28,7 +28,6 @@ from ..models import upload_rules as rules
 from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen
 from ..models.upload_area import UploadArea, UploadSeen
-from ..models.upload_rules import UploadFile
 from ..state.async_store import AsyncStore
 from ..system.background import here
 from ..system.clock import Clock, rfc3339

@@ -13,13 +13,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from ..answers.alerts import SeriesAnswer
+from ..answers.alerts import SPANS, SeriesAnswer
 from ..system.clock import rfc3339
 
 MAX_POINTS: Final = 3600
-SPANS: Final[Mapping[str, tuple[float, float]]] = {"1h": (3600.0, 0.0), "24h": (86400.0, 60.0), "7d": (604800.0, 600.0)}
-"""Seconds that each goes back, and between two of its rows; 0: as often as is measured."""
-
 Row = Mapping[str, float | None]
 
 

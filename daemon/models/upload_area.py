@@ -21,11 +21,12 @@ from msgspec import Struct
 from msgspec.json import decode, encode
 
 from ...worker.shared.quantities import size as size_text
+from ..answers.uploads import DIRECTORY, UploadFile
 from ..errors import NotKnown, Refused
 from ..system.safe_paths import open_directory
 from . import upload_rules as rules
 from .unpack_archive import unpack
-from .upload_rules import UploadFile, UploadPlan
+from .upload_rules import UploadPlan
 
 PREFIX: Final = ".upload-"
 _NAME: Final = re.compile(r"\.upload-([0-9a-f]{16})")
@@ -33,7 +34,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PLAN, _FILES = "plan.json", "files"
 _MAX_PLAN_BYTES: Final = 1 << 20
-_UNKNOWN: Final = UploadPlan("?", rules.DIRECTORY, ())
+_UNKNOWN: Final = UploadPlan("?", DIRECTORY, ())
 """In place of a plan that can't be read: the upload takes a place, and can be dropped."""
 
 Rename = Callable[..., None]
@@ -137,7 +138,7 @@ class UploadArea:
             missing = [f.path for f, there in zip(plan.files, found.received, strict=True) if there != f.bytes]
             if missing:
                 raise Refused(f"{cannot}: {len(missing)} files are not complete, among them {missing[0]}")
-            if plan.kind == rules.DIRECTORY:
+            if plan.kind == DIRECTORY:
                 self._complete(fd, plan, may_go_on)
                 files, source, name = len(plan.files), fd, _FILES
             else:
@@ -147,7 +148,7 @@ class UploadArea:
             try:
                 total = _size(inner)
                 entries = os.listdir(inner)
-                if plan.kind != rules.DIRECTORY and len(entries) == 1 and _is_directory(inner, entries[0]):
+                if plan.kind != DIRECTORY and len(entries) == 1 and _is_directory(inner, entries[0]):
                     source, name = inner, entries[0]  # the one directory that everything is in
                 os.fsync(inner)
                 try:
@@ -249,7 +250,7 @@ class UploadArea:
             return _UNKNOWN
 
     def _path(self, plan: UploadPlan, number: int) -> str:
-        return f"{_FILES}/{plan.files[number].path}" if plan.kind == rules.DIRECTORY else "archive"
+        return f"{_FILES}/{plan.files[number].path}" if plan.kind == DIRECTORY else "archive"
 
     def _space(self, root: int) -> tuple[int, int]:
         """Free bytes, and what must stay free."""

@@ -12,12 +12,11 @@ from typing import Final
 from msgspec import Struct
 
 from ...worker.shared.quantities import size as size_text
+from ..answers.uploads import DIRECTORY, KINDS, MAX_FILES, UploadFile
 from ..errors import Refused
 from ..names import is_version_name, why_ignored
 
 MAX_UPLOADS: Final = 4
-MAX_FILES: Final = 500
-"""Of a directory; what has more is sent as an archive."""
 MAX_MEMBERS: Final = 2_000
 MAX_DEPTH: Final = 7
 """Directories in a version, less than what the look at the model root enters."""
@@ -26,15 +25,6 @@ MAX_NAME_BYTES: Final = 255
 MAX_UPLOAD_BYTES: Final = 64 << 30
 MAX_CHUNK_BYTES: Final = 8 << 20
 ABANDONED_SECONDS: Final = 86_400.0
-DIRECTORY: Final = "directory"
-KINDS: Final = (DIRECTORY, "tar", "zip")
-
-
-class UploadFile(Struct, frozen=True):
-    """One file that is to come: where it belongs, and how long it is."""
-
-    path: str
-    bytes: int
 
 
 class UploadPlan(Struct, frozen=True):

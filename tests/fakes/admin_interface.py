@@ -26,14 +26,13 @@ from modelward.daemon.answers.logs import LogsAnswer, LogTailAnswer, RotateAnswe
 from modelward.daemon.answers.rollouts import RolloutAnswer
 from modelward.daemon.answers.status import StatusAnswer
 from modelward.daemon.answers.traffic import TrafficAnswer
-from modelward.daemon.answers.uploads import UploadPiece, UploadReport, UploadsAnswer
+from modelward.daemon.answers.uploads import UploadFile, UploadPiece, UploadReport, UploadsAnswer
 from modelward.daemon.answers.versions import VersionsAnswer
 from modelward.daemon.answers.workers import WorkersAnswer
 from modelward.daemon.api.app import application
 from modelward.daemon.api.events import Hub
 from modelward.daemon.config.load import Panel
 from modelward.daemon.errors import Refused
-from modelward.daemon.models.upload_rules import UploadFile
 from modelward.daemon.panel import parts_of
 from modelward.daemon.panel.live_feed import Feed
 from modelward.daemon.panel.server import PanelServer

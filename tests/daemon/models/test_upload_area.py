@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from modelward.daemon.answers.uploads import UploadFile
 from modelward.daemon.errors import NotKnown, Refused
 from modelward.daemon.models import scan, upload_area, upload_rules
 from modelward.daemon.models.snapshot import RootSeen
 from modelward.daemon.models.upload_area import UploadArea
-from modelward.daemon.models.upload_rules import UploadFile
 from modelward.daemon.upkeep.syscalls import rename_noreplace
 
 FILES = [UploadFile("v2/model.onnx", 6), UploadFile("v2/golden/a.txt", 2), UploadFile("v2/empty", 0)]

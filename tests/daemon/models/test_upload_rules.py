@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelward.daemon.answers.uploads import UploadFile
 from modelward.daemon.errors import Refused
 from modelward.daemon.models import upload_rules as rules
-from modelward.daemon.models.upload_rules import UploadFile, plan
+from modelward.daemon.models.upload_rules import plan
 
 
 def planned(*paths: str, version: str = "v2", kind: str = "directory") -> list[str]:
