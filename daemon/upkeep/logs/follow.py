@@ -80,7 +80,11 @@ class Follower:
             self._before.extend(_Waiting(a.name) for a in archives if stamp_seconds(a.stamp) >= since)
             self.behind = True
         elif self._current is not None:
-            self._go_to_end(self._current, min(lines, MAX_TAIL_LINES), archives)
+            try:
+                self._go_to_end(self._current, min(lines, MAX_TAIL_LINES), archives)
+            except BaseException:  # no caller has this object to close it
+                self.close()
+                raise
 
     def close(self) -> None:
         """Closes the files."""
@@ -131,8 +135,14 @@ class Follower:
         return archives
 
     def _take(self, log: PlainLog) -> None:
-        self._current, self._mark, self._body = log, mark_of(log.fd), start_of_lines(log.fd)
-        log.offset = max(log.offset, self._body)
+        """Reads this file from now on. Closes it when its beginning cannot be read, and raises OSError."""
+        try:
+            mark, body = mark_of(log.fd), start_of_lines(log.fd)
+        except OSError:
+            log.close()
+            raise
+        self._current, self._mark, self._body = log, mark, body
+        log.offset = max(log.offset, body)
 
     def _go_to_end(self, log: PlainLog, lines: int, archives: list[Archive]) -> None:
         end = os.fstat(log.fd).st_size
@@ -204,10 +214,10 @@ class Follower:
             return  # rotated while it was listed: the next poll finds it
         younger = [a for a in archives if a.stamp > self._stamp]
         ours = next((i for i, a in enumerate(younger) if self._is_archive_of(log, a.name)), -1)
+        self._take(PlainLog(there))  # may raise: then the former file stays the current one
         self._before.append(_Leaving(log))
         self._before.extend(_Waiting(a.name) for a in younger[ours + 1 :])
         self._stamp = max((self._stamp, *(a.stamp for a in archives)))
-        self._take(PlainLog(there))
 
     def _is_archive_of(self, log: PlainLog, name: str) -> bool:
         """Whether an archive is what became of the open file: the same file, or as long and as old once compressed."""

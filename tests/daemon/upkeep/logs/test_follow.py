@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
-from tests.support import eventually
+from tests.support import eventually, open_paths
 
 from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs.follow import POLL_BYTES, Follower
@@ -276,3 +276,23 @@ def test_what_is_followed_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
         counts.append(len(got))
     assert sum(counts) == 2 * POLL_BYTES // 1024 and max(counts) <= POLL_BYTES // 1024 + 1
     follower.close()
+
+
+def test_a_file_that_cannot_be_read_stays_open_nowhere(tmp_path: Path) -> None:
+    unreadable, directory = f"/proc/{os.getpid()}/mem", tmp_path / "logs"  # a regular file whose read fails
+    with pytest.raises(OSError, match="Input/output error"):
+        Follower(unreadable, lines=1)
+    directory.mkdir()
+    append(directory / "mem", "before")
+    follower = follow(directory / "mem")
+    directory.rename(tmp_path / "former")
+    directory.symlink_to(f"/proc/{os.getpid()}")
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output error"):
+            follower.poll()
+    directory.unlink()
+    (tmp_path / "former").rename(directory)
+    append(directory / "mem", "after")
+    assert follower.poll() == [b"after"]
+    follower.close()
+    assert unreadable not in open_paths(os.getpid())
