@@ -16,6 +16,8 @@ from typing import Final
 from ...system.safe_paths import open_directory
 from ..fs_port import FileSystemPort
 from . import compress
+from .collapse import NotCollapsible
+from .copytruncate import data_pieces
 from .log_directory import Listing, list_logs
 from .log_reader import (
     CHUNK_BYTES,
@@ -146,7 +148,8 @@ class Follower:
 
     def _go_to_end(self, log: PlainLog, lines: int, archives: list[Archive]) -> None:
         end = os.fstat(log.fd).st_size
-        log.offset = max(self._body, start_of_tail(log.fd, end, lines, LOOK_BACK_BYTES))
+        offset = max(self._body, start_of_tail(log.fd, end, lines, LOOK_BACK_BYTES))
+        log.go_to(offset, self._data_before(log, offset))
         whole = log.offset == self._body
         found = log.read(max(0, end - log.offset), mark=self._mark, checked=True)
         found = found[-lines:] if lines else []
@@ -155,6 +158,16 @@ class Follower:
                 break
             found = [*self._last_of(archive, lines - len(found)), *found]
         self.first = found
+
+    def _data_before(self, log: PlainLog, offset: int) -> int:
+        """The bytes of data between the body and this offset, as a copy of the file has them."""
+        if self._mark is not None:
+            return offset - self._body
+        try:
+            pieces = data_pieces(log.fd, offset, self._files)
+        except NotCollapsible:  # too many holes: it is not copied either
+            return offset - self._body
+        return sum(end - start for start, end in pieces)
 
     def _last_of(self, archive: Archive, lines: int) -> list[bytes]:
         last: deque[bytes] = deque(maxlen=lines)
@@ -246,16 +259,16 @@ class Follower:
             if mark is not None and mark[0] == stamp_micros(stamp) and stamp not in known:
                 younger.append((stamp, head))  # cut already, and not renamed yet
         taken = mark[1] if mark is not None and mark != self._mark else None
-        before = log.offset - self._body
         if younger:
-            offset = body + self._skip_archived(log, before, [name for _, name in younger])
+            offset = body + self._skip_archived(log, log.data_bytes, [name for _, name in younger])
             self._stamp = younger[-1][0]
         elif taken is not None:
             offset = log.offset - taken
         else:
             offset, log.lines.held = body, b""
         self._mark, self._body = mark, body
-        log.offset = max(body, min(offset, os.fstat(log.fd).st_size))
+        offset = max(body, min(offset, os.fstat(log.fd).st_size))
+        log.go_to(offset, offset - body)
 
     def _skip_archived(self, log: PlainLog, read_bytes: int, names: list[str]) -> int:
         """Queues what was not read of these archives; returns the bytes of the live file that were read."""

@@ -35,7 +35,18 @@ def follow(path: Path, lines: int = 0) -> Follower:
 
 
 def rotate(directory: Path, method: str, *, compress: str = "none", keep: int = 0) -> None:
-    sets = [LogSet(str(directory), ("a.log",), RotationPolicy(method=method, compress=compress, keep=keep))]
+    sets = [
+        LogSet(
+            str(directory),
+            ("a.log",),
+            RotationPolicy(
+                method="collapse" if method == "copytruncate" else method,
+                compress=compress,
+                keep=keep,
+                truncate_if_unsupported=method == "copytruncate",
+            ),
+        )
+    ]
     rotator = Rotator(FileSystemPort(), HandClock(), threading.Event())
     outcome = rotator.rotate(sets, force=True)
     if compress != "none":
@@ -296,3 +307,31 @@ def test_a_file_that_cannot_be_read_stays_open_nowhere(tmp_path: Path) -> None:
     assert follower.poll() == [b"after"]
     follower.close()
     assert unreadable not in open_paths(os.getpid())
+
+
+def test_lines_of_a_program_that_does_not_append_are_shown_at_every_copytruncate(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    follower, seen, wanted = follow(path), [], []
+    with open(path, "wb") as program:  # it goes on at its own offset, and leaves a hole before it
+
+        def write(*lines: str) -> None:
+            wanted.extend(line.encode() for line in lines)
+            program.write(b"".join(f"{line}\n".encode() for line in lines))
+            program.flush()
+
+        for turn in range(4):
+            write(*(f"{turn}-{i:05d}" for i in range(3000)))
+            seen += follower.poll()
+            if turn == 2:
+                late = follow(path, 1)
+                seen_late = list(late.first)
+            elif turn > 2:
+                seen_late += late.poll()
+            write(f"{turn}-unread", f"{turn}-unread too")
+            rotate(tmp_path, "copytruncate")
+            seen += follower.poll()
+            if turn >= 2:
+                seen_late += late.poll()
+    assert seen == wanted and seen_late == wanted[3 * 3002 - 3 :]
+    follower.close()
+    late.close()
