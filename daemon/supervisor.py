@@ -102,7 +102,7 @@ class Supervisor:
         )
         self.versions = versions = VersionParts.build(shared, workers.registry)
         self.upkeep = upkeep = UpkeepParts.build(shared, workers, versions, self.reopen_logs)
-        self.alerts = alerts = AlertParts.build(shared, workers, versions)
+        self.alerts = alerts = AlertParts.build(shared, workers, versions, upkeep.maintenance)
         self.commands = CommandParts.build(
             shared,
             workers,

@@ -105,6 +105,10 @@ class Maintenance:
         """Why the wall clock is not trusted, as of the last pass; "" while it is."""
         return self._upkeep.clock_held
 
+    async def clock_trouble_now(self) -> str:
+        """The same as of now, also while the clock is behind; it reads the clocks and a small file, on a thread."""
+        return await self._upkeep.clock_trouble()
+
     async def sweep_first(self) -> None:
         """When the disk is full at the start: sweeps before anything is served, then tries the state again."""
         self._log.warning("no room for the daemon's own files; sweeping first", because=self._async_store.problem)
