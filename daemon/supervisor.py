@@ -102,7 +102,7 @@ class Supervisor:
         )
         self.versions = versions = VersionParts.build(shared, workers.registry)
         self.upkeep = upkeep = UpkeepParts.build(shared, workers, versions, self.reopen_logs)
-        self.alerts = alerts = AlertParts.build(shared, workers, versions)
+        self.alerts = alerts = AlertParts.build(shared, workers, versions, upkeep.maintenance)
         self.commands = CommandParts.build(
             shared,
             workers,
@@ -257,6 +257,7 @@ class Supervisor:
             listen_socket=self.workers.listen_socket,
             wake_sources=(self.watches.idle_check.stop, self.watches.watch.stop),
             async_store=self.async_store,
+            stop_forwarding=self.upkeep.maintenance.stop_forwarding,
         ).run(drain)
 
     def _until_next(self) -> float:

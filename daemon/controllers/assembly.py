@@ -201,7 +201,9 @@ class AlertParts(Struct, frozen=True):
     series: SeriesKeeping
 
     @classmethod
-    def build(cls, shared: SharedParts, workers: WorkerParts, versions: VersionParts) -> AlertParts:
+    def build(
+        cls, shared: SharedParts, workers: WorkerParts, versions: VersionParts, maintenance: Maintenance
+    ) -> AlertParts:
         host, failures = socket.gethostname(), shared.background.failures
         alert_manager = AlertManager(
             shared.snapshot,
@@ -231,6 +233,7 @@ class AlertParts(Struct, frozen=True):
             lambda: alert_manager.monitor.series,
             traffic,
             shared.clock,
+            maintenance.clock_trouble_now,
         )
         return cls(alert_manager, outside, stuck, series)
 

@@ -72,15 +72,18 @@ class Shutdown:
         listen_socket: ListenSocket,
         wake_sources: Iterable[Callable[[], None]],
         async_store: AsyncStore,
+        stop_forwarding: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._background, self._controllers = background, tuple(controllers)
         self._service_manager, self._hub, self._listen_socket = service_manager, hub, listen_socket
         self._wake_sources, self._async_store = tuple(wake_sources), async_store
+        self._stop_forwarding = stop_forwarding
 
     async def run(self, drain: float | None) -> None:
         """Ends everything. The workers get `drain` seconds; with None they continue for the next daemon.
 
-        The rollout ends first, so that it sends no more orders; sockets and state end last.
+        The rollout ends first, so that it sends no more orders; sockets and state end late. The forwarding of logs ends
+        last: what the others log at their end is forwarded too.
         """
         said = "draining" if drain is not None else "leaving the workers to the next daemon"
         call, drain_seconds = self._background.call, drain or 0.0
@@ -95,6 +98,7 @@ class Shutdown:
         because = "told to stop" if drain is not None else "told to leave its workers"
         call("state", partial(self._async_store.note, "daemon-stopped", "", because), None)
         await together(self._background, Step("state", self._async_store.close, PART_SECONDS), *last)
+        await together(self._background, Step("log-forwarding", self._stop_forwarding, PART_SECONDS))
         self._background.end()
 
     async def _no_wake_ups(self) -> None:

@@ -77,6 +77,7 @@ class Maintenance:
         self._owed: set[str] = set()
         self._answered = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._forward_task: asyncio.Task[None] | None = None
         self._begun = self._tidied = False
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
         self.forwarding = LogForwarding(config, clock)
@@ -93,8 +94,8 @@ class Maintenance:
             self._tasks += [
                 here().start(UPKEEP, self._run, restart=True, proved_seconds=inf),
                 here().start(FILES, self._follow_files, restart=True, proved_seconds=inf),
-                here().start(FORWARDING, self._forward, restart=True, proved_seconds=inf),
             ]
+            self._forward_task = here().start(FORWARDING, self._forward, restart=True, proved_seconds=inf)
 
     def snapshot(self) -> UpkeepSeen:
         """What sweeps have done until now."""
@@ -103,6 +104,10 @@ class Maintenance:
     def clock_trouble(self) -> str:
         """Why the wall clock is not trusted, as of the last pass; "" while it is."""
         return self._upkeep.clock_held
+
+    async def clock_trouble_now(self) -> str:
+        """The same as of now, also while the clock is behind; it reads the clocks and a small file, on a thread."""
+        return await self._upkeep.clock_trouble()
 
     async def sweep_first(self) -> None:
         """When the disk is full at the start: sweeps before anything is served, then tries the state again."""
@@ -134,7 +139,14 @@ class Maintenance:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2.0)
         await asyncio.to_thread(self._upkeep.close)
-        await asyncio.to_thread(self.forwarding.close)
+
+    async def stop_forwarding(self) -> None:
+        """Forwards what was logged until now and ends; call it when nothing more is logged, `stop` goes on without."""
+        if self._forward_task is not None:
+            self._forward_task.cancel()
+            await asyncio.wait({self._forward_task}, timeout=1.0)
+        if because := await asyncio.to_thread(self.forwarding.close):
+            self._log.warning(because)
 
     async def _run(self) -> None:
         soon = False

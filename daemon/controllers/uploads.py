@@ -87,7 +87,9 @@ class VersionUploads:
         self._stop.set()
 
     async def _clean(self) -> None:
-        """Removes what was abandoned; a model root that cannot be read is reported by others."""
+        """Removes what was abandoned; a model root that cannot be read and a wrong clock are reported by others."""
+        if await self._maintenance.clock_trouble_now():
+            return
         try:
             async with self._one:
                 found = await asyncio.to_thread(self._area().abandoned, self._clock.wall())

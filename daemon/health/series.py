@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from math import isnan, nan
+from math import inf, isnan, nan
 from typing import Final
 
 from msgspec import Struct
@@ -53,13 +53,20 @@ class Ring:
         self._next = (self._next + 1) % self._size
         self._count = min(self._size, self._count + 1)
 
+    @property
+    def newest(self) -> float:
+        """The time of the newest row, wall seconds; -inf without one."""
+        return self._times[(self._next - 1) % self._size] if self._count else -inf
+
     def with_interval(self, interval_seconds: float) -> Ring:
         """The same rows, the newest that fit, in a ring for another interval."""
         return self._copied(Ring(self.names, interval_seconds, self.span_seconds))
 
     def _copied(self, other: Ring) -> Ring:
+        """Adds the rows that are later than those of `other`: a clock that was behind made the rest."""
         for index in self._order():
-            other.add(self._times[index], {name: _or_none(c[index]) for name, c in self._columns.items()})
+            if self._times[index] > other.newest:
+                other.add(self._times[index], {name: _or_none(c[index]) for name, c in self._columns.items()})
         return other
 
     def answer(self) -> SeriesAnswer:
@@ -145,6 +152,9 @@ class Series:
         self._rings |= {
             span: self._rings[span].after(record[span], now_wall) for span in self._rings.keys() & record.keys()
         }
+        for span, mean in self._sums.items():
+            if mean.bucket is not None and mean.last <= self._rings[span].newest:
+                mean.end()
 
 
 class _Mean(Struct):

@@ -61,12 +61,19 @@ class Trust(Struct, frozen=True):
 class ClockJudgement(Struct, frozen=True):
     """`now`: the time to count ages from. `refused`: why nothing may go by its age in this pass, else "".
 
-    `held`: what is reported as long as the wall clock is not believed, else "".
+    `held`: what is reported as long as the wall clock is not believed, else "". `behind`: the same when it
+    shows less than the last known time, as a machine without a battery does until it has asked for the time.
     """
 
     now: float
     refused: str = ""
     held: str = ""
+    behind: str = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why the wall clock is not to be trusted, "" when it is."""
+        return self.refused or self.held or self.behind
 
 
 def judge(trust: Trust, wall: float, elapsed: float) -> tuple[Trust, ClockJudgement]:
@@ -88,10 +95,13 @@ def judge(trust: Trust, wall: float, elapsed: float) -> tuple[Trust, ClockJudgem
             f"the wall clock is {span(ahead)} ahead of the time that passed: files count as that much younger "
             f"until it is right, or has stood so for {span(STEADY_SECONDS)}"
         )
+    behind = (
+        f"the wall clock is {span(-ahead)} behind the last time that was known" if not believed and ahead < 0 else ""
+    )
     refused = ""
     if jumped:
         way = "forward" if step > 0 else "back"
         refused = f"the wall clock jumped {span(abs(step))} {way}: ages cannot be trusted"
     elif elapsed - steady_since < REFUSE_SECONDS:
         refused = f"the wall clock jumped less than {span(REFUSE_SECONDS)} ago: ages cannot be trusted"
-    return state, ClockJudgement(wall if believed else min(wall, expected), refused, held)
+    return state, ClockJudgement(wall if believed else min(wall, expected), refused, held, behind)

@@ -220,6 +220,10 @@ class Upkeep:
         only = self._path_of(sets, file)
         return self._rotator.rotate(sets, force=force, only=only, dry_run=dry_run, judged=self._judged()).answer()
 
+    async def clock_trouble(self) -> str:
+        """Why the wall clock is not trusted now, "" when it is."""
+        return (await asyncio.to_thread(self._judged)).trouble
+
     def _judged(self) -> ClockJudgement:
         """What the clocks allow now; kept for `clock_held`."""
         judged = self._trusted.judge()

@@ -16,6 +16,8 @@ from typing import Final
 from ...system.safe_paths import open_directory
 from ..fs_port import FileSystemPort
 from . import compress
+from .collapse import NotCollapsible
+from .copytruncate import data_pieces
 from .log_directory import Listing, list_logs
 from .log_reader import (
     CHUNK_BYTES,
@@ -80,7 +82,11 @@ class Follower:
             self._before.extend(_Waiting(a.name) for a in archives if stamp_seconds(a.stamp) >= since)
             self.behind = True
         elif self._current is not None:
-            self._go_to_end(self._current, min(lines, MAX_TAIL_LINES), archives)
+            try:
+                self._go_to_end(self._current, min(lines, MAX_TAIL_LINES), archives)
+            except BaseException:  # no caller has this object to close it
+                self.close()
+                raise
 
     def close(self) -> None:
         """Closes the files."""
@@ -131,12 +137,19 @@ class Follower:
         return archives
 
     def _take(self, log: PlainLog) -> None:
-        self._current, self._mark, self._body = log, mark_of(log.fd), start_of_lines(log.fd)
-        log.offset = max(log.offset, self._body)
+        """Reads this file from now on. Closes it when its beginning cannot be read, and raises OSError."""
+        try:
+            mark, body = mark_of(log.fd), start_of_lines(log.fd)
+        except OSError:
+            log.close()
+            raise
+        self._current, self._mark, self._body = log, mark, body
+        log.offset = max(log.offset, body)
 
     def _go_to_end(self, log: PlainLog, lines: int, archives: list[Archive]) -> None:
         end = os.fstat(log.fd).st_size
-        log.offset = max(self._body, start_of_tail(log.fd, end, lines, LOOK_BACK_BYTES))
+        offset = max(self._body, start_of_tail(log.fd, end, lines, LOOK_BACK_BYTES))
+        log.go_to(offset, self._data_before(log, offset))
         whole = log.offset == self._body
         found = log.read(max(0, end - log.offset), mark=self._mark, checked=True)
         found = found[-lines:] if lines else []
@@ -145,6 +158,16 @@ class Follower:
                 break
             found = [*self._last_of(archive, lines - len(found)), *found]
         self.first = found
+
+    def _data_before(self, log: PlainLog, offset: int) -> int:
+        """The bytes of data between the body and this offset, as a copy of the file has them."""
+        if self._mark is not None:
+            return offset - self._body
+        try:
+            pieces = data_pieces(log.fd, offset, self._files)
+        except NotCollapsible:  # too many holes: it is not copied either
+            return offset - self._body
+        return sum(end - start for start, end in pieces)
 
     def _last_of(self, archive: Archive, lines: int) -> list[bytes]:
         last: deque[bytes] = deque(maxlen=lines)
@@ -204,10 +227,10 @@ class Follower:
             return  # rotated while it was listed: the next poll finds it
         younger = [a for a in archives if a.stamp > self._stamp]
         ours = next((i for i, a in enumerate(younger) if self._is_archive_of(log, a.name)), -1)
+        self._take(PlainLog(there))  # may raise: then the former file stays the current one
         self._before.append(_Leaving(log))
         self._before.extend(_Waiting(a.name) for a in younger[ours + 1 :])
         self._stamp = max((self._stamp, *(a.stamp for a in archives)))
-        self._take(PlainLog(there))
 
     def _is_archive_of(self, log: PlainLog, name: str) -> bool:
         """Whether an archive is what became of the open file: the same file, or as long and as old once compressed."""
@@ -236,16 +259,16 @@ class Follower:
             if mark is not None and mark[0] == stamp_micros(stamp) and stamp not in known:
                 younger.append((stamp, head))  # cut already, and not renamed yet
         taken = mark[1] if mark is not None and mark != self._mark else None
-        before = log.offset - self._body
         if younger:
-            offset = body + self._skip_archived(log, before, [name for _, name in younger])
+            offset = body + self._skip_archived(log, log.data_bytes, [name for _, name in younger])
             self._stamp = younger[-1][0]
         elif taken is not None:
             offset = log.offset - taken
         else:
             offset, log.lines.held = body, b""
         self._mark, self._body = mark, body
-        log.offset = max(body, min(offset, os.fstat(log.fd).st_size))
+        offset = max(body, min(offset, os.fstat(log.fd).st_size))
+        log.go_to(offset, offset - body)
 
     def _skip_archived(self, log: PlainLog, read_bytes: int, names: list[str]) -> int:
         """Queues what was not read of these archives; returns the bytes of the live file that were read."""

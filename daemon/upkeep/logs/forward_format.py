@@ -23,6 +23,7 @@ _NOT_IN_TEXT: Final = ("time", "level", "worker", "event", "exception", "log")
 _SYSLOG_BYTES: Final = 8 * 1024  # what the usual receivers take
 _UNIX: Final = "syslog:unix:"
 _UDP: Final = "syslog:udp://"
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _NO_FIELD: Final = re.compile(r"[^A-Z0-9_]", re.ASCII)
 
 
@@ -89,6 +90,8 @@ def _text(value: Any) -> str:
 
 def _local(time: str) -> str:
     """The time as syslog has it; "" for what is none."""
+    if _TIME.fullmatch(time) is None:
+        return ""
     try:
         moment = datetime.fromisoformat(time).astimezone()
     except (ValueError, OverflowError):

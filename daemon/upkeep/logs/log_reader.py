@@ -94,11 +94,19 @@ class LineSplitter:
 
 
 class PlainLog:
-    """A file by its descriptor, which it takes over. `offset` is where it reads next."""
+    """A file by its descriptor, which it takes over. `offset` is where it reads next.
+
+    `data_bytes` are those read, as a copy of the file has them: without holes and the zeros behind them.
+    """
 
     def __init__(self, fd: int, offset: int = 0) -> None:
         self.fd, self.offset = fd, offset
         self.lines = LineSplitter()
+        self.data_bytes, self._behind_hole = 0, True
+
+    def go_to(self, offset: int, data_bytes: int) -> None:
+        """Reads on from here; so many bytes of data come before."""
+        self.offset, self.data_bytes, self._behind_hole = offset, data_bytes, data_bytes == 0
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -111,6 +119,7 @@ class PlainLog:
         while most_bytes > 0 and (chunk := os.pread(self.fd, min(CHUNK_BYTES, most_bytes), self.offset)):
             if checked and mark_of(self.fd) != mark:
                 break
+            self._count(chunk)
             if chunk[0] == 0 and not chunk.strip(b"\0"):
                 self.offset = _end_of_zeros(self.fd, self.offset, len(chunk))
                 continue
@@ -118,6 +127,26 @@ class PlainLog:
             most_bytes -= len(chunk)
             found += self.lines.split(chunk)
         return found
+
+    def _count(self, chunk: bytes) -> None:
+        """Adds the data of a chunk that was read at `offset`."""
+        if not self._behind_hole and b"\0" not in chunk:
+            self.data_bytes += len(chunk)
+            return
+        here, end = self.offset, self.offset + len(chunk)
+        while here < end:
+            try:
+                start = min(end, os.lseek(self.fd, here, os.SEEK_DATA))
+                hole = min(end, os.lseek(self.fd, start, os.SEEK_HOLE))
+            except OSError:  # nothing but a hole follows, or the file was cut
+                start = hole = end
+            piece = chunk[start - self.offset : hole - self.offset]
+            self._behind_hole |= start > here
+            if self._behind_hole:
+                piece = piece.lstrip(b"\0")
+                self._behind_hole = not piece
+            self.data_bytes += len(piece)
+            here = max(hole, here + 1)  # a file that is cut meanwhile has its hole here
 
     def close(self) -> None:
         if self.fd >= 0:

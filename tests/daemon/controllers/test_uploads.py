@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from modelward.daemon.controllers.maintenance import Maintenance
 from modelward.daemon.controllers.uploads import CLEAN_SECONDS, VersionUploads
 from modelward.daemon.controllers.wakeups import Wakeups
 from modelward.daemon.errors import Refused
+from modelward.daemon.models.upload_rules import ABANDONED_SECONDS, UploadFile
 from modelward.daemon.system.background import Background
 
 
@@ -71,5 +73,32 @@ def test_a_disk_that_hangs_makes_no_round_due(tmp_path: Path) -> None:
         assert uploads._cleaning is not None
         await uploads._cleaning
         assert uploads.next_due() == home.clock.monotonic()
+
+    run(home, work)
+
+
+def test_an_upload_does_not_count_as_abandoned_by_a_clock_that_is_ahead(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+
+    async def work(keeping: Maintenance) -> None:
+        Background(home.clock).install()
+        uploads = uploads_of(home, keeping)
+
+        async def cleaned() -> int:
+            home.clock.advance(CLEAN_SECONDS)
+            await uploads.ensure()
+            assert uploads._cleaning is not None
+            await uploads._cleaning
+            return len((await uploads.uploads()).uploads)
+
+        await uploads.begin("v2.0", "directory", [UploadFile("model.onnx", 1)])
+        [upload] = (home.base / "models").glob(".*")
+        os.utime(upload, (home.clock.wall(), home.clock.wall()))
+        assert await cleaned() == 1
+        home.clock.step(ABANDONED_SECONDS)
+        assert [await cleaned() for _ in range(2)] == [1, 1]
+        home.clock.step(-ABANDONED_SECONDS)
+        home.clock.advance(ABANDONED_SECONDS)
+        assert [await cleaned() for _ in range(2)][-1] == 0
 
     run(home, work)

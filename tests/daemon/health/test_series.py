@@ -77,3 +77,15 @@ def test_what_a_former_daemon_measured_comes_before_what_is_there() -> None:
     series.take_up(former.record(), 5020.0)
     assert series.answer("1h").series == {"a": [5000.0, 5010.0], "new": [None, 2.0]}
     assert series.answer("24h").series == {"a": [105.0, 5000.0], "new": [None, None]}
+
+
+def test_what_was_measured_before_the_clock_was_set_costs_no_row_of_a_former_daemon() -> None:
+    former, series = Series(["a"], 10.0), Series(["a"], 10.0)
+    for wall in (5000.0, 8000.0, 8030.0):
+        former.add(wall, {"a": wall})
+    series.add(10.0, {"a": 0.0})  # 1970
+    series.take_up(former.record(), 8040.0)
+    series.add(8050.0, {"a": 1.0})
+    series.add(8110.0, {"a": 1.0})
+    assert series.answer("1h").series["a"] == [5000.0, 8000.0, 8030.0, 1.0, 1.0]
+    assert series.answer("24h").series["a"] == [5000.0, 1.0]

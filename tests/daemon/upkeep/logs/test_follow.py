@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
-from tests.support import eventually
+from tests.support import eventually, open_paths
 
 from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs.follow import POLL_BYTES, Follower
@@ -35,7 +35,18 @@ def follow(path: Path, lines: int = 0) -> Follower:
 
 
 def rotate(directory: Path, method: str, *, compress: str = "none", keep: int = 0) -> None:
-    sets = [LogSet(str(directory), ("a.log",), RotationPolicy(method=method, compress=compress, keep=keep))]
+    sets = [
+        LogSet(
+            str(directory),
+            ("a.log",),
+            RotationPolicy(
+                method="collapse" if method == "copytruncate" else method,
+                compress=compress,
+                keep=keep,
+                truncate_if_unsupported=method == "copytruncate",
+            ),
+        )
+    ]
     rotator = Rotator(FileSystemPort(), HandClock(), threading.Event())
     outcome = rotator.rotate(sets, force=True)
     if compress != "none":
@@ -276,3 +287,51 @@ def test_what_is_followed_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
         counts.append(len(got))
     assert sum(counts) == 2 * POLL_BYTES // 1024 and max(counts) <= POLL_BYTES // 1024 + 1
     follower.close()
+
+
+def test_a_file_that_cannot_be_read_stays_open_nowhere(tmp_path: Path) -> None:
+    unreadable, directory = f"/proc/{os.getpid()}/mem", tmp_path / "logs"  # a regular file whose read fails
+    with pytest.raises(OSError, match="Input/output error"):
+        Follower(unreadable, lines=1)
+    directory.mkdir()
+    append(directory / "mem", "before")
+    follower = follow(directory / "mem")
+    directory.rename(tmp_path / "former")
+    directory.symlink_to(f"/proc/{os.getpid()}")
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output error"):
+            follower.poll()
+    directory.unlink()
+    (tmp_path / "former").rename(directory)
+    append(directory / "mem", "after")
+    assert follower.poll() == [b"after"]
+    follower.close()
+    assert unreadable not in open_paths(os.getpid())
+
+
+def test_lines_of_a_program_that_does_not_append_are_shown_at_every_copytruncate(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    follower, seen, wanted = follow(path), [], []
+    with open(path, "wb") as program:  # it goes on at its own offset, and leaves a hole before it
+
+        def write(*lines: str) -> None:
+            wanted.extend(line.encode() for line in lines)
+            program.write(b"".join(f"{line}\n".encode() for line in lines))
+            program.flush()
+
+        for turn in range(4):
+            write(*(f"{turn}-{i:05d}" for i in range(3000)))
+            seen += follower.poll()
+            if turn == 2:
+                late = follow(path, 1)
+                seen_late = list(late.first)
+            elif turn > 2:
+                seen_late += late.poll()
+            write(f"{turn}-unread", f"{turn}-unread too")
+            rotate(tmp_path, "copytruncate")
+            seen += follower.poll()
+            if turn >= 2:
+                seen_late += late.poll()
+    assert seen == wanted and seen_late == wanted[3 * 3002 - 3 :]
+    follower.close()
+    late.close()

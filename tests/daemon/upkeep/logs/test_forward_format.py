@@ -66,3 +66,12 @@ def test_a_line_that_is_longer_than_syslog_takes_is_shortened_and_is_json_still(
     line = json.dumps({"event": "x" * 30_000, "n": 1}).encode()
     kept = json.loads(made("syslog:udp://h:514", line).partition(b"modelward - ")[2])
     assert kept["n"] == 1 and kept["truncated"] > 30_000
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-01-02\ud80003:04:05Z", "2026-01-02\n03:04:05Z", "2026-01-02T03:04:05\n", "20260102T030405Z"]
+)
+@pytest.mark.parametrize("target", ["syslog:unix:/dev/log", "syslog:udp://h:514"])
+def test_a_time_that_is_none_of_ours_is_not_in_the_head(target: str, time: str) -> None:
+    found = made(target, json.dumps({"time": time, "event": "x"}).encode())
+    assert found.startswith((b"<30>1 - asr1 ", b"<30> modelward[7]: "))

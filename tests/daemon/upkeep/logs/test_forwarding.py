@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.clock import FakeClock
 
 from modelward.daemon.config.load import Config, parse
-from modelward.daemon.upkeep.logs.forwarding import LogForwarding
+from modelward.daemon.upkeep.logs.forwarding import FIRST_LINES, LogForwarding
 from modelward.worker.shared.log_lines import line_of, now
 
 
@@ -29,13 +29,20 @@ class Receiver:
         self.socket.bind(str(path))
         self.socket.settimeout(0)
 
-    def events(self) -> list[str]:
+    async def read_on(self) -> None:
+        while True:
+            await asyncio.get_running_loop().sock_recv(self.socket, 1 << 20)
+
+    def lines(self) -> list[bytes]:
         found = []
         try:
             while True:
-                found.append(json.loads(self.socket.recv(1 << 20).partition(b": ")[2])["event"])
+                found.append(self.socket.recv(1 << 20).partition(b": ")[2])
         except BlockingIOError:
             return found
+
+    def events(self) -> list[str]:
+        return [json.loads(line)["event"] for line in self.lines()]
 
     def close(self) -> None:
         self.socket.close()
@@ -127,3 +134,76 @@ def test_syslog_over_udp_gets_lines(tmp_path: Path) -> None:
         assert asyncio.run(works.pass_on()) == ""
         works.close()
         assert listener.recv(65536).startswith(b"<30>1 ")
+
+
+def test_all_lines_since_the_daemon_began_are_passed_on_however_many(tmp_path: Path, receiver: Receiver) -> None:
+    works, logs, old = forwarding(tmp_path), tmp_path / "logs", {"time": "1999-01-01T00:00:00Z", "event": "old"}
+    (logs / "modelward.log").write_bytes(line_of({**old, "text": "x" * 1000}) * 2000)  # more than one read
+    events = [f"{number}" for number in range(FIRST_LINES + 100)]
+    append(logs, "modelward.log", *events)
+
+    async def received() -> list[str]:
+        read = asyncio.get_running_loop().sock_recv
+        return [json.loads((await read(receiver.socket, 1 << 20)).partition(b": ")[2])["event"] for _ in events]
+
+    async def life() -> list[str]:
+        reading = asyncio.create_task(received())
+        while not reading.done():
+            await works.pass_on()
+        return await reading
+
+    assert asyncio.run(life()) == events
+    works.close()
+
+
+def test_lines_that_cannot_be_read_are_reported_once(tmp_path: Path, receiver: Receiver) -> None:
+    works, logs = forwarding(tmp_path), tmp_path / "logs"
+    append(logs, "modelward.log", "first")
+
+    async def life() -> list[str]:
+        assert await works.pass_on() == ""
+        append(logs, "modelward.log", "packed")
+        (logs / "modelward.log").rename(logs / "modelward.log.20260102T030405.000000Z")
+        (logs / "modelward.log.20260102T030406.000000Z.gz").write_bytes(b"no archive, but longer than the least")
+        append(logs, "modelward.log", "after")
+        return [await works.pass_on(), await works.pass_on()]
+
+    trouble, later = asyncio.run(life())
+    works.close()
+    assert trouble.startswith(f"cannot forward all of {logs}/modelward.log: cannot read the rest of ") and later == ""
+    assert receiver.events() == ["first", "packed", "after"]
+
+
+def test_a_line_of_which_no_message_can_be_made_is_counted_and_holds_up_no_other(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    works, logs = forwarding(tmp_path), tmp_path / "logs"
+    deep = [
+        b'{"event":' + b"[" * depth + b"]" * depth + b',"text":"%s"}\n' % (b"x" * 9000)
+        for depth in (1, *range(940, 1000))
+    ]
+    append(logs, "modelward.log", "before")
+
+    async def life() -> None:
+        assert await works.pass_on() == ""
+        with open(logs / "modelward.log", "ab") as log:
+            log.writelines(deep)
+        append(logs, "modelward.log", "after")
+        reading = asyncio.create_task(receiver.read_on())
+        while works.sent + works.dropped < len(deep) + 2:
+            await works.pass_on()
+        reading.cancel()
+
+    asyncio.run(life())
+    works.close()
+    assert 0 < works.dropped < len(deep)
+
+
+def test_at_the_end_all_is_passed_on_or_counted(tmp_path: Path, receiver: Receiver) -> None:
+    works, logs = forwarding(tmp_path), tmp_path / "logs"
+    assert asyncio.run(works.pass_on()) == ""
+    receiver.close()
+    with open(logs / "modelward.log", "ab") as log:
+        log.write(line_of({"time": now(), "event": "x" * 1000}) * 3000)
+    sentence = f"cannot forward the last lines to syslog:unix:{tmp_path}/log: 3000 are in the files alone"
+    assert works.close() == sentence and works.dropped == 3000
