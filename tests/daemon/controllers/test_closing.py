@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.fakes.clock import FakeClock
 from tests.support import PATIENCE_SECONDS
 from tests.unexpected import UNEXPECTED
 
-from modelward.daemon.controllers.closing import Step, together
+from modelward.daemon.api.events import Hub
+from modelward.daemon.controllers.closing import Shutdown, Step, together
+from modelward.daemon.state.async_store import AsyncStore
+from modelward.daemon.state.store import Store
 from modelward.daemon.system.background import Background
+from modelward.daemon.system.service_manager import ServiceManager
+from modelward.daemon.workers.listen_socket import ListenSocket
 
 
 @pytest.mark.parametrize("error", UNEXPECTED)
@@ -37,3 +43,44 @@ def test_a_part_that_hangs_is_left_behind_and_one_that_fails_is_tried_once_more(
 
     asyncio.run(whole())
     assert sorted(ended) == ["ended", "failed", "failed"]
+
+
+def test_the_forwarding_of_logs_ends_after_all_that_log(tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    class Part:
+        """A controller of which only the end is seen."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def ensure(self) -> None: ...
+
+        def next_due(self) -> float | None:
+            return None
+
+        async def stop(self) -> None:
+            ended.append(self.name)
+
+    async def end_forwarding() -> None:
+        ended.append("forwarding")
+
+    async def whole() -> None:
+        clock = FakeClock()
+        background = Background(clock)
+        background.install()
+        async_store = AsyncStore(Store(tmp_path / "state.db", clock), lambda entry: None)
+        names = ("activation", "maintenance", "pool", "sockets", "panel", "service-manager")
+        await Shutdown(
+            background,
+            [Part(name) for name in names],
+            service_manager=ServiceManager({}, clock),
+            hub=Hub(),
+            listen_socket=ListenSocket(lambda: "", {}),
+            wake_sources=(),
+            async_store=async_store,
+            stop_forwarding=end_forwarding,
+        ).run(0.0)
+
+    asyncio.run(whole())
+    assert ended[0] == "activation" and len(ended) == 7 and ended[-1] == "forwarding"
