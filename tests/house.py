@@ -252,7 +252,7 @@ class House:
         audio: Callable[[], bytes] | None = None,
         pause_seconds: float = 0.15,
     ) -> Iterator[Load]:
-        """Constant clients for as long as the block runs, at least one answer each; `audio` gives what each asks.
+        """Constant clients for as long as the block runs, and one request each after it; `audio` gives what each asks.
 
         Each takes a short breath between two requests, or it would keep the machine from what is being tested.
         """
@@ -306,7 +306,9 @@ class Load:
         with contextlib.closing(
             http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         ) as connection:
-            while not self._over.is_set():
+            over = False
+            while not over:
+                over = self._over.is_set()  # then once more: what came at the end of the block answers too
                 audio, began, port = self.audio(), time.monotonic(), 0
                 try:
                     if connection.sock is None:
