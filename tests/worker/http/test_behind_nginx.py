@@ -61,11 +61,19 @@ def front(tmp_path: Path) -> Iterator[tuple[Served, Path]]:
         (root / "nginx.conf").write_text(CONFIG.format(root=root, port=served.port))
         with subprocess.Popen([NGINX, "-c", str(root / "nginx.conf")], stderr=subprocess.DEVNULL) as nginx:
             try:
-                eventually((root / "front").exists)
+                eventually(lambda: listens(root / "front"))
                 yield served, root / "front"
             finally:
                 nginx.terminate()
                 nginx.wait(PATIENCE_SECONDS)
+
+
+def listens(front: Path) -> bool:
+    """The file is there a moment before anything listens on it."""
+    with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+        connection.connect(str(front))
+        return True
+    return False
 
 
 def opened(front: Path) -> socket.socket:
