@@ -125,8 +125,8 @@ METRICS: Final = (
     Metric(
         "modelward_log_lines_not_forwarded_total",
         "counter",
-        "Log lines that did not get to the receiver of logs.forward: it took none for too long, or no message can be made "
-        "of them. The files have them.",
+        "Log lines that did not get to the receiver of logs.forward: it took none for too long, or no message "
+        "can be made of them. The files have them.",
     ),
     Metric(
         "modelward_log_lines_dropped_total",
