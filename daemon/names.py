@@ -32,7 +32,7 @@ def is_version_name(name: str) -> bool:
 def why_ignored(name: str) -> str:
     """Why a directory of this name is no version; "" when it may be one, or is plainly not meant to be.
 
-    A name that begins with `-` is an option to every command; one of spaces is seen by nobody.
+    A name that begins with `-` is an option to every command; one of spaces cannot be seen.
     """
     if _is_aside(name):
         return ""

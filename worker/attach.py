@@ -157,7 +157,7 @@ class Attachment(Generic[Model]):
         elif kind == "reopen_logs":
             try:
                 self._on_reopen()
-            except Exception:  # noqa: BLE001 - the program's own; unanswered, the daemon says who did not reopen
+            except Exception:  # noqa: BLE001 - the program's own; without an answer, the daemon reports that this one did not reopen
                 return
             _send(s, "reopened")
         elif kind in ("drain", "stop"):

@@ -12,7 +12,7 @@ SPANS: Final[Mapping[str, tuple[float, float]]] = {"1h": (3600.0, 0.0), "24h": (
 
 
 class AlertAcknowledged(Struct, frozen=True):
-    """Since when somebody looks after an alert, and what was said about it."""
+    """Since when an alert is acknowledged, and the operator's reason."""
 
     since: str
     because: str

@@ -8,7 +8,7 @@ from .versions import VersionReport
 
 
 class CommandAccepted(Struct, frozen=True):
-    """The command is accepted and not decided yet: who does not wait is answered so, with status 202."""
+    """The command is accepted and not decided yet: the answer with status 202 to a request that does not wait."""
 
     accepted: bool
     message: str

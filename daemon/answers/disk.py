@@ -120,7 +120,7 @@ class ListedPath(Struct, frozen=True):
 class SweepAnswer(Struct, frozen=True):
     """One sweep. `more`: its budget was used up. `resting`: the disk's margin was left alone after a failure.
 
-    `trouble` holds sentences that are worth an alert; `listed` is there for a dry run.
+    `trouble` holds sentences that are worth an alert; `listed` is set for a dry run.
     """
 
     dry_run: bool

@@ -20,7 +20,7 @@ class UploadFile(Struct, frozen=True):
 
 
 class UploadFileReport(Struct, frozen=True):
-    """A file that is to come, and how much of it is there: the next piece begins at that offset."""
+    """A file that is to come, and how much of it has arrived: the next piece begins at that offset."""
 
     path: str
     bytes: int
@@ -47,6 +47,6 @@ class UploadsAnswer(Struct, frozen=True):
 
 
 class UploadPiece(Struct, frozen=True):
-    """How much of the file is there now."""
+    """How much of the file has arrived."""
 
     received: int

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 
 class GateReport(Struct, frozen=True):
-    """One check of a version. `warning` is there, and true, when it passed with a warning."""
+    """One check of a version. `warning` is set, and true, when it passed with a warning."""
 
     gate: str
     passed: bool

@@ -9,7 +9,7 @@ class WorkerReport(Struct, frozen=True):
     """One worker, or a place that waits for one: then `name` is "" and `pid` null.
 
     `state` is ready, loading, idle, retiring, starting, waiting or blocked; `serving` is the version that it answers
-    with, "" for none. `requests` and `errors` only grow. `because` is there for what is not connected.
+    with, "" for none. `requests` and `errors` only grow. `because` is set for a worker that is not connected.
     """
 
     name: str

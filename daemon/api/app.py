@@ -272,7 +272,7 @@ def application(admin: AdminInterface, hub: Hub) -> ASGIApp:
     """The ASGI application that answers by one AdminInterface.
 
     Put together from Starlette's parts: a whole `Starlette` brings pages for people who debug, 0.9 MB of a process that
-    mostly rests. What nobody handles is logged and answered with 500 by uvicorn.
+    mostly rests. An exception that is not handled is logged and answered with 500 by uvicorn.
     """
     routes = [Route(path, _endpoint(admin, handler), methods=[method]) for method, path, handler, _ in ROUTES]
     routes.append(Route("/v1/events", hub.respond, methods=["GET"]))
@@ -296,7 +296,7 @@ def _endpoint(admin: AdminInterface, handler: Handler) -> Callable[[Request], Aw
 
 
 def answered(answer: Struct, status_code: int = 200) -> Response:
-    """202 for who does not wait for the decision; 503 for a daemon that is not alive or not ready."""
+    """202 for a request that does not wait for the decision; 503 for a daemon that is not alive or not ready."""
     if isinstance(answer, CommandAccepted):
         status_code = 202
     elif answer in (HealthAnswer(False), ReadyAnswer(False)):

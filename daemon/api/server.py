@@ -160,7 +160,7 @@ class AdminServer:
         return False
 
     async def heal(self) -> bool:
-        """Binds anew when somebody removed or replaced the socket file, or its server ended; True when it had to."""
+        """Binds anew when the socket file was removed or replaced, or its server ended; True when it had to."""
         if await asyncio.to_thread(self.in_place):
             return False
         await self.close()

@@ -19,7 +19,7 @@ Still = Callable[[], Awaitable[bool]]
 
 
 async def always() -> bool:
-    """What stands for STILL where everybody may have what comes."""
+    """What stands for STILL where every viewer may have what comes."""
     return True
 
 

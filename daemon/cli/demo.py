@@ -102,7 +102,7 @@ async def _demo(scratch: Scratch, check: bool, clock: Clock) -> int:
 
 def _prepare(scratch: Scratch) -> None:
     text = demo_steps.config_text(scratch)
-    parse(text, str(scratch.config))  # a path that cannot be used is said before anything is built
+    parse(text, str(scratch.config))  # a path that cannot be used is an error before anything is built
     try:
         for directory in demo_steps.directories(scratch):
             directory.mkdir(mode=0o750)

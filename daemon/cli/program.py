@@ -36,7 +36,7 @@ Build = Callable[[Config, Path, Clock, Mapping[str, str], Store], Supervisor]
 
 
 def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
-    """Runs the daemon until it is told to stop, and ends the process. Raises BadConfig, and ModelwardError at start."""
+    """Runs the daemon until a signal stops it, and ends the process. Raises BadConfig, and ModelwardError at start."""
     malloc.few_heaps()
     # Through its links each time it is read: they may be swapped, as those of a mounted ConfigMap are.
     origin = (config_path or DEFAULT_PATH).absolute()
@@ -52,7 +52,7 @@ def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
     if config.alerts.language == "zh":
         catalogue.load()
     control = config.control
-    # The second lock holds when somebody removed the runtime directory, and the first with it.
+    # The second lock holds when the runtime directory was removed, and the first with it.
     with single_instance.alone(control.runtime_dir), single_instance.alone(control.state_dir, required=False):
         clock = SystemClock()
         store = Store(control.state_dir / "state.db", clock)  # before there is an event loop that it would hold up
@@ -97,7 +97,7 @@ async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
 
 
 async def _until_stopped(supervisor: Supervisor) -> None:
-    """Starts, then does rounds until it is told to stop, which ends a start that hangs too. Raises as `start` does."""
+    """Starts, then does rounds until a signal stops it, which ends a start that hangs too. Raises as `start` does."""
     starting, stopping = awaited(supervisor.start(), "start"), awaited(supervisor.stopping.wait(), "stop")
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

@@ -21,7 +21,7 @@ Cell = str | tuple[str, str]
 
 
 def colours(stream: TextIO) -> bool:
-    """Whether colour helps there: a terminal, and nobody asked for none (no-color.org)."""
+    """Whether colour helps there: a terminal, and NO_COLOR is not set (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

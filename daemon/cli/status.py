@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _watch(daemon: Client, as_json: bool) -> int:
-    """Until it is interrupted. A daemon that goes away is said and waited for; one that never was there is not."""
+    """Until it is interrupted. A daemon that goes away is reported and waited for; one that never answered is an
+    error.
+    """
     from ...worker.shared.started import start_thread  # here: it loads what no other command needs
 
     changed = threading.Event()

@@ -75,7 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 all answered, 1 one or more refused, 3 nobody answers."""
+    """0 all answered, 1 one or more refused, 3 no service answers."""
     fields = {"language": args.language} if args.language else {}
     if args.itn:
         fields["itn"] = "true"

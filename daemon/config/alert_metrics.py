@@ -57,7 +57,7 @@ FIGURES: Final[dict[str, str]] = {
     "config_refused": "1 while the configuration on the disk is not the one in force because it is wrong",
     "state_in_memory": "1 while state.db cannot be written: what happens now is lost if the daemon is killed",
     "controller_failed": "1 for each part of the daemon that ended by an unexpected error and is tried again",
-    "tokens_unusable": "1 while the panel's token file lets nobody in because it cannot be used",
+    "tokens_unusable": "1 while no token is accepted by the panel because its token file cannot be used",
     "alert_channel_failures": "messages in a row that each channel did not take",
     "heartbeat_failures": "heartbeats in a row that did not arrive at `alerts.heartbeat`",
 }

@@ -82,7 +82,7 @@ class ValidationSection(Section):
     )
     checksums: Literal["if-present", "required"] = Field(
         default="if-present",
-        description="Whether a version must bring `SHA256SUMS`; one that is there is always checked.",
+        description="Whether a version must bring `SHA256SUMS`; a file that exists is always checked.",
     )
     public_keys: tuple[Annotated[str, validators.minisign_key], ...] = Field(
         default=(), description="minisign public keys; not empty: `SHA256SUMS.minisig` must verify with one of them."
@@ -151,7 +151,7 @@ class WorkersSection(Section):
     )
     providers: tuple[Annotated[str, validators.provider_name], ...] = Field(
         default=("CPUExecutionProvider",),
-        description="ONNX Runtime's execution providers in order of preference; a missing one is said and passed over.",
+        description="ONNX Runtime's execution providers in order of preference; a missing one is logged and left out.",
     )
     listen: Annotated[str, validators.address] = Field(
         default="127.0.0.1:7860", description="Where the service answers; ignored under socket activation."
@@ -253,8 +253,8 @@ class Panel(Section):
         description="Bearer tokens, one a line, for reading and for changing. "
         '`""`: panel.token in the state directory, made by the daemon; '
         "programs of this machine that root, the daemon's user or a member of its group runs "
-        "need none. A path: everybody needs one; required unless `listen` is a loopback address. "
-        '`"none"`: everybody on this machine may do everything.',
+        "need none. A path: every request needs one; required unless `listen` is a loopback address. "
+        '`"none"`: every user of this machine may do everything.',
     )
 
 

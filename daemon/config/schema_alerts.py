@@ -1,4 +1,4 @@
-"""The tables about alerts: what is measured and alarming, what is probed, who is told what, when and how.
+"""The tables about alerts: what is measured and alarming, what is probed, and which receiver gets what, when and how.
 
 As in `schema`: durations are float seconds, what zero means stands on the field, and the descriptions are what the
 documents print. Types are no texts here either.
@@ -114,7 +114,9 @@ class MaintenanceWindow(Section):
     alerts: tuple[Annotated[str, validators.alert_name], ...] = Field(
         default=(), description="Names of the alerts that it holds back, as `modelward alerts` lists them; none: all."
     )
-    why: Annotated[str, validators.short_text] = Field(default="", description="The reason, for whoever reads along.")
+    why: Annotated[str, validators.short_text] = Field(
+        default="", description="The reason, for the people that read the alerts."
+    )
 
 
 class AlertRoute(Section):
@@ -149,7 +151,7 @@ class AlertWebhook(Section):
 
 
 class Alerts(Section):
-    """Who is told what, when."""
+    """Which receiver gets which alert, and when."""
 
     to: tuple[Annotated[str, validators.alert_url], ...] = Field(
         default=(),
@@ -158,7 +160,7 @@ class Alerts(Section):
     )
     language: Literal["en", "zh"] = Field(default="en", description="The language of messages: en or zh.")
     repeat: Annotated[float, duration(0)] = Field(
-        default=4 * HOUR, description="How often a lasting alert is told again; 0: said once."
+        default=4 * HOUR, description="How often a lasting alert is sent again; 0: it is sent once."
     )
     route: AlertRoute = AlertRoute()
     webhook: tuple[AlertWebhook, ...] = Field(

@@ -94,7 +94,7 @@ class ConfigTable:
             if get_origin(hint) is ClassVar:
                 continue
             given = cls.__dict__.get(name, NOTHING)
-            if name not in cls.__annotations__:  # a base's, taken as it is there
+            if name not in cls.__annotations__:  # a field of a base class, taken as it stands
                 fields[name] = cls.model_fields[name]
                 continue
             info = given if isinstance(given, FieldInfo) else FieldInfo(given)

@@ -94,7 +94,7 @@ class LogsSection(_Rotation):
     forward: Annotated[str, validators.log_receiver] = Field(
         default="",
         description="Who else gets the lines of modelward.log and access.log while a daemon runs: journald, or syslog "
-        'over a socket or UDP, in addition to the files; "": nobody. Needs `dir`.',
+        'over a socket or UDP, in addition to the files; "": no receiver. Needs `dir`.',
     )
     access: OwnLog = Field(default=OwnLog(), description="How access.log is rotated, where not as the others.")
     error: OwnLog = Field(default=OwnLog(), description="How error.log is rotated, where not as the others.")

@@ -6,10 +6,9 @@ because counters do not outlive the daemon.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf, isfinite
+from math import isfinite
 from typing import Final
 
 from ..config.load import Config
@@ -19,14 +18,14 @@ from ..health.probe_record import ProbeRecord
 from ..health.quiet_times import zone_of
 from ..state.async_store import AsyncStore, CannotKeep
 from ..status.snapshot import Snapshot
-from ..system.background import here
 from ..system.clock import Clock
 from .alerting import AlertManager
+from .repeated_step import RepeatedStep
 
 DIGEST: Final = "digest"
 
 
-class Digest:
+class Digest(RepeatedStep):
     """See the module."""
 
     name = DIGEST
@@ -41,40 +40,19 @@ class Digest:
         alert_manager: AlertManager,
         probe: ProbeRecord,
     ) -> None:
+        super().__init__()
         self._config, self._clock, self._async_store = config, clock, async_store
         self._snapshot, self._alert_manager, self._probe = snapshot, alert_manager, probe
-        self._task: asyncio.Task[None] | None = None
-        self._look = asyncio.Event()
         self._sent: float | None = None
         self._before, self._since = DayCounts(), clock.monotonic()
 
-    async def ensure(self) -> None:
-        """Begins, unless it has begun; a change of the configuration is seen now."""
-        if self._task is None:
-            self._task = here().start(DIGEST, self._run, restart=True, proved_seconds=inf)
-        self._look.set()
+    async def step(self) -> float | None:
+        seconds = await self._send_if_due()
+        self.worked()
+        return seconds
 
-    def next_due(self) -> float | None:
-        return None
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=2.0)
-
-    async def _run(self) -> None:
-        while True:
-            self._look.clear()
-            seconds = await self.once()
-            here().works(DIGEST)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._look.wait()
-
-    async def once(self) -> float | None:
-        """Sends one if it is due. Returns after how many seconds to check again; None: when the configuration
-        changes.
-        """
+    async def _send_if_due(self) -> float | None:
+        """Returns after how many seconds to check again; None without a digest."""
         alerts, wall = self._config().alerts, self._clock.wall()
         if not alerts.digest:
             return None

@@ -74,7 +74,7 @@ class FormChoice:
         return _target(best)
 
     def lost(self, serving: Target) -> Target | None:
-        """Another form of what serves, when the one that the workers have is gone from the disk; None when it is there.
+        """Another form of what serves, when the one that the workers have is gone from the disk; None while it exists.
 
         A worker that starts now could not load it.
         """

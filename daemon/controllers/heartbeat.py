@@ -6,9 +6,7 @@ service that does not answer delays nothing else.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from math import inf
 from typing import Final
 
@@ -22,14 +20,14 @@ from ..health.alerts import Figure
 from ..health.delivery import Outcome, send_in_child
 from ..health.heartbeat_planner import Beaten
 from ..health.message_text import Text
-from ..system.background import here
 from ..system.clock import Clock
+from .repeated_step import RepeatedStep
 
 HEARTBEAT: Final = "heartbeat"
 _FORM: Final = WebhookForm("text", "")
 
 
-class Heartbeat:
+class Heartbeat(RepeatedStep):
     """See the module. `critical` returns the sentences of critical alerts that are not held back, `serving` the
     version.
     """
@@ -45,43 +43,19 @@ class Heartbeat:
         critical: Callable[[], Iterable[str]],
         serving: Callable[[], str],
     ) -> None:
+        super().__init__()
         self._config, self._clock, self._host = config, clock, host
         self._critical, self._serving = critical, serving
         self._log = structlog.get_logger(HEARTBEAT)
-        self._task: asyncio.Task[None] | None = None
-        self._look = asyncio.Event()
         self.last: Beaten | None = None
         self.failures = 0
 
-    async def ensure(self) -> None:
-        """Begins, unless it has begun; a change of the configuration or of the alerts is seen now."""
-        if self._task is None:
-            self._task = here().start(HEARTBEAT, self._run, restart=True, proved_seconds=inf)
-        self.check()
-
-    def check(self) -> None:
-        """Something may have changed."""
-        self._look.set()
-
-    def next_due(self) -> float | None:
-        return None
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=2.0)
-
-    async def _run(self) -> None:
-        while True:
-            self._look.clear()
-            wait = self._seconds()
-            if wait <= 0:
-                await self._beat()
-                here().works(HEARTBEAT)
-                continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if wait == inf else wait):
-                    await self._look.wait()
+    async def step(self) -> float | None:
+        """Sends one if it is due; None without an address."""
+        if self._seconds() <= 0:
+            await self._beat()
+            self.worked()
+        return None if (wait := self._seconds()) == inf else wait
 
     def _seconds(self) -> float:
         """Until the next one; inf without an address."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
-from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +21,7 @@ from ..config.validators import split_address
 from ..health.alerts import Figure
 from ..health.child_answer import NoAnswer, answer_of
 from ..health.probe_record import ProbeAnswer, ProbeJob, ProbeRecord
-from ..system.background import here
+from .repeated_step import RepeatedStep
 
 PROBE: Final = "probe"
 MODULE: Final = "modelward.daemon.health.probe_process"
@@ -34,7 +32,7 @@ GOLDEN: Final = "golden"
 WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-class Probe:
+class Probe(RepeatedStep):
     """See the module. `address` is where the service listens, "" for nowhere; `version` is the served directory, None
     for none.
 
@@ -52,45 +50,27 @@ class Probe:
         busy: Callable[[], bool],
         happened: Callable[[], None],
     ) -> None:
+        super().__init__()
         self._config, self._address, self._version = config, address, version
         self._busy, self._happened = busy, happened
         self._log = structlog.get_logger(PROBE)
-        self._task: asyncio.Task[None] | None = None
-        self._look = asyncio.Event()
+        self._last: float | None = None
         self.record = ProbeRecord(off="none was sent yet")
 
-    async def ensure(self) -> None:
-        """Begins, unless it has begun; a change of the configuration is seen now."""
-        if self._task is None:
-            self._task = here().start(PROBE, self._run, restart=True, proved_seconds=inf)
-        self._look.set()
-
-    def next_due(self) -> float | None:
-        return None
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=2.0)
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        last = loop.time()
-        while True:
-            self._look.clear()
-            wait = last + (self._config().probe.every or LOOK_SECONDS) - loop.time()
-            if wait > 0:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._look.wait()
-                continue
-            last = loop.time()
-            before = self.record.because
-            await self.once()
-            here().works(PROBE)
-            if self.record.because and not before:
-                self._log.error("probe failed", because=self.record.because)
-            self._happened()
+    async def step(self) -> float | None:
+        """Sends one if it is due: the first after `probe.every`, counted from the start."""
+        now, every = asyncio.get_running_loop().time(), self._config().probe.every or LOOK_SECONDS
+        if self._last is None:
+            self._last = now
+        if (wait := self._last + every - now) > 0:
+            return wait
+        self._last, before = now, self.record.because
+        await self.once()
+        self.worked()
+        if self.record.because and not before:
+            self._log.error("probe failed", because=self.record.because)
+        self._happened()
+        return max(0.0, now + every - asyncio.get_running_loop().time())
 
     async def once(self) -> None:
         """Sends one probe, if there is a clip and a version that serves."""

@@ -1,4 +1,4 @@
-"""Takes versions that are sent piece by piece, and deletes versions that nobody needs.
+"""Takes versions that are sent piece by piece, and deletes versions that are not needed.
 
 What comes lies hidden in the model root until it is whole; then it is renamed into place and goes the ordinary road: it
 is settled, judged and chosen like any other. Every file is touched on a thread, one call on an upload at a time.

@@ -118,7 +118,7 @@ def _by_web_address(url: str, way: Way) -> Robot:
 
 
 def _slack(text: str) -> str:
-    """Slack's own three escapes: a message must not name everybody."""
+    """Slack's own three escapes: a message must not notify a whole channel."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -1,7 +1,7 @@
 """A few figures over the last hour, day and week: rings of a fixed size that nothing can make grow.
 
-The hour has every measurement; day and week have means. Reads no clock: whoever adds a row says when. A figure that
-was missing is missing in the row, not 0. Invariant: times grow within a ring, also when a clock is set back.
+The hour has every measurement; day and week have means. Reads no clock: the caller gives the time of a row. A figure
+that was missing is missing in the row, not 0. Invariant: times grow within a ring, also when a clock is set back.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Series:
         return {span: ring.record() for span, ring in self._rings.items()}
 
     def take_up(self, record: Mapping[str, RingRecord], now_wall: float) -> None:
-        """Puts what a former daemon measured before what is there. Raises ValueError."""
+        """Puts what a former daemon measured before the present rows. Raises ValueError."""
         self._rings |= {
             span: self._rings[span].after(record[span], now_wall) for span in self._rings.keys() & record.keys()
         }

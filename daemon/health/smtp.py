@@ -78,7 +78,7 @@ def read(url: str) -> Post:
 
 
 def send(url: str, title: str, body: str, *, wall: float, seconds: float, ca_file: str = "") -> None:
-    """Sends one mail to everybody the address names. Raises NotDelivered when any of them is refused."""
+    """Sends one mail to every recipient of the address. Raises NotDelivered when any of them is refused."""
     post = read(url)
     mail = EmailMessage()
     mail["Subject"] = " ".join(title.split())

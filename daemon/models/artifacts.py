@@ -16,7 +16,7 @@ DESCRIPTION: Final = "artifact.json"
 
 
 def is_whole(directory: str) -> bool:
-    """True when every file that its description lists is there in full size."""
+    """True when every file that its description lists exists in full size."""
     try:
         with open(os.path.join(directory, DESCRIPTION), "rb") as file:
             size = min(os.fstat(file.fileno()).st_size, MAX_DESCRIPTION_BYTES)

@@ -37,7 +37,7 @@ REPLACED: Final = ".tmp-form-own-"
 def publish_version(directory: Path, root: Path, version: str, digest: str, kind: str) -> Path:
     """The path of the accepted version that a validator left in `directory`, below `root`. Its child has ended.
 
-    When a whole artifact of the same version, digest and kind is there already, that one stays, and `directory` too.
+    When a whole artifact of the same version, digest and kind exists already, that one stays, and `directory` too.
     Raises BadArtifact, OSError.
     """
     made = _read(directory)

@@ -1,4 +1,4 @@
-"""Reads the model root once and returns what is there. It changes nothing, and follows no link inside a version.
+"""Reads the model root once and returns what it found. It changes nothing, and follows no link inside a version.
 
 It runs in a thread; the result is frozen. If the root cannot be read completely, the result is `RootAbsent`: absent is
 not empty. A repeated scan costs one stat for each entry; the rest is taken from `before`.

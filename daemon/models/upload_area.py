@@ -41,7 +41,7 @@ Rename = Callable[..., None]
 
 
 class UploadSeen(Struct, frozen=True):
-    """An upload, how much of each file is there, and when something last came (wall seconds)."""
+    """An upload, how much of each file has arrived, and when something last came (wall seconds)."""
 
     id: str
     plan: UploadPlan

@@ -108,7 +108,7 @@ class Feed:
                 await asyncio.sleep(self._look_seconds)
             self._looking = None
         finally:
-            self._state.clear()  # whoever comes next shall not be shown an old state
+            self._state.clear()  # the next viewer must not get an old state
             self._stamps.clear()
             self._encoded.clear()
             self._translated.clear()

@@ -2,7 +2,7 @@
 
 Both ends of a loopback connection stand in the table of our network namespace; the client's line names the owner of its
 socket. Only a line that is established and still has its socket counts: a closed one is shown as root's. What is not
-found, or stands too far down, is nobody: the caller then asks for a token. The table is read on a thread, and one
+found, or stands too far down, is unknown: the caller then asks for a token. The table is read on a thread, and one
 reading serves every connection that was there when it began; the user database is asked for one user at a time.
 """
 

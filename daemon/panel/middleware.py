@@ -1,4 +1,4 @@
-"""Handles every request to the panel: who may send it, its size and time, and what the browser may do
+"""Handles every request to the panel: which client may send it, its size and time, and what the browser may do
 with the answer.
 
 It serves the page, its files, the login and the live stream; the admin API serves the rest. Nothing reaches the API
@@ -102,7 +102,7 @@ class PanelMiddleware:
         mark = self._tokens.any_mark()
         return self._links.make(mark, self._clock.monotonic()) if mark else ""
 
-    # who may ask
+    # which client may send it
 
     async def _refused(self, scope: Scope, headers: Headers, peer: LoopbackPeer) -> Response | None:
         await self._tokens.fresh()
@@ -128,7 +128,7 @@ class PanelMiddleware:
     async def _unknown(
         self, scope: Scope, headers: Headers, peer: LoopbackPeer, token: str, found: Refusal
     ) -> Response | None:
-        """`found` as an answer for whoever has no good token, no session and no operator's connection."""
+        """`found` as an answer for a client that has no good token, no session and no operator's connection."""
         if token:
             return self._try(scope, token)
         if self._session_mark(headers) or await self._operates(scope, peer):
@@ -234,7 +234,7 @@ class PanelMiddleware:
         return response
 
     def _still(self, scope: Scope, headers: Headers) -> Still:
-        """Whether the viewer who was let in may still see what comes: a token or a session can end."""
+        """Whether a viewer that was let in may still see what comes: a token or a session can end."""
         peer: LoopbackPeer = scope[PEER]
         token, by_user = _bearer(headers), bool(peer.operator) and not peer.proxied
 

@@ -1,6 +1,6 @@
 """The panel's tokens: those of `worker.fresh_tokens`, which the service reads in the same way.
 
-Fails closed: a file that cannot be used lets nobody in. `make_file` is for a thread.
+Fails closed: with a file that cannot be used no token is accepted. `make_file` is for a thread.
 """
 
 from __future__ import annotations

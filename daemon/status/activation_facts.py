@@ -1,7 +1,7 @@
 """Collects the facts for `activation_policy.decide`: from the last scan, the catalog and the position.
 
 It decides nothing and reads no disk: the last scan found whether the copy of what served last is whole. It remembers
-one thing: since when the link has named no version that is there.
+one thing: since when the link has named no version that exists.
 """
 
 from __future__ import annotations

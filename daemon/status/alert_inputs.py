@@ -116,7 +116,7 @@ def _versions(seen: Snapshot) -> Iterator[Figure]:
         if entry.state is not VersionState.REJECTED or entry.verdict is None:
             continue
         if failed is not None and failed.target.version == entry.name:
-            continue  # one thing is said once
+            continue  # one trouble is reported once
         higher = live is None or is_higher(entry.name, live.name)
         if entry.seen.arriving and not entry.seen.files and entry.name != linked:
             continue  # a directory without files is no version yet

@@ -52,7 +52,7 @@ class Position(Struct, frozen=True):
         return f"still serving {self.serving.version}" if self.serving else "nothing is served yet"
 
     def usable_good(self, is_lost: Callable[[str], bool]) -> Target | None:
-        """What served last, while its private copy is there and whole."""
+        """What served last, while its private copy exists and is whole."""
         good = self.good
         return good if good and not is_lost(good.artifact) else None
 

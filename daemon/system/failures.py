@@ -120,7 +120,7 @@ def sentence(error: BaseException) -> str:
     """An exception in one line: its type and its text."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - the text of an exception is code of whoever wrote its class
+    except Exception:  # noqa: BLE001 - the text of an exception is made by code of its own class
         text = ""
     name = type(error).__name__
     return f"{name}: {text}"[:MAX_REASON] if text else name

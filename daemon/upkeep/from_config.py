@@ -2,7 +2,7 @@
 
 Pure. Built-in classes come first, those that cost least first (tmp, cache, logs). Then come the operator's classes,
 compiled versions, versions, and jobs. An operator's class with the name of a built-in class replaces it. Invariant: in
-the log directory only archives of our own log files may be removed, whoever configures the class.
+the log directory only archives of our own log files may be removed, whatever configures the class.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _logs(rule: ClassRule, config: Config) -> ClassRule:
 
 
 def _unit(name: str) -> str:
-    """Versions are removed as a whole, whoever configures the class."""
+    """Versions are removed as a whole, whatever configures the class."""
     return "directory" if name in KEPT_BY_RETENTION else "file"
 
 

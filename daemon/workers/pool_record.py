@@ -37,7 +37,7 @@ class PoolRecord:
             return file.read(most_bytes)
 
     def check(self) -> bool:
-        """Checks whether the file is there. From any thread but the event loop's."""
+        """Checks whether the file exists. From any thread but the event loop's."""
         self.there = self._path.exists()
         return self.there
 

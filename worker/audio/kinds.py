@@ -61,7 +61,7 @@ def kind_after_search(data: bytes | bytearray) -> AudioKind | None:
     if (start := mp3.first_frame(data)) is not None:
         return AudioKind("library", "MP3", "mp3", start)
     if data[:1] == b"\xff" and data[1:2] and data[1] & 0xE0 == 0xE0:
-        return AudioKind("library", "MP3", "mp3")  # the part that is there is too short, or has a layout of its own
+        return AudioKind("library", "MP3", "mp3")  # the part that arrived is too short, or has a layout of its own
     return None
 
 

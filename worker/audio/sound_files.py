@@ -75,7 +75,7 @@ def _file_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool)
         for whole in ogg.pages_are_whole(data):
             limits.notes.truncated = not whole
             yield NOTHING
-    else:  # the library counts only what is there
+    else:  # the library counts only the samples that arrived
         limits.notes.truncated = lost_its_end(data, kind.name)
     file, counted = data[kind.start :] if kind.start else data, True
     if kind.name == "MP3" and (streamed := mp3.headed(file, mp3.after_tag(file))):

@@ -1,4 +1,4 @@
-"""Reads WAV headers and samples by what is there: no length in a header keeps sound from being read.
+"""Reads WAV headers and the samples that arrived: no length in a header keeps sound from being read.
 
 Pure functions on bytes. Accepts PCM of 8 to 32 bits, floats of 32 and 64, A-law and µ-law, plain or extensible, in
 RIFF, RIFX (big-endian), RF64 and BW64. Lengths are wrong in many files: some writers wrote to a pipe and could not know
@@ -47,7 +47,7 @@ class BadWav(ValueError):
 
 
 class Wav(Struct, frozen=True):
-    """Where the samples are and how they are written; `truncated` when more was written than is there."""
+    """Where the samples are and how they are written; `truncated` when the header claims more than arrived."""
 
     encoding: int
     channels: int

@@ -210,7 +210,7 @@ class Uploads:
             del self._waiting[client]
 
     def _release(self, upload: Upload, amount: int | None = None) -> None:
-        """Counts so many of its bytes no more; all where none is said."""
+        """Counts so many of its bytes no more; all of them without a number."""
         amount = upload.bytes if amount is None else amount
         self._bytes -= amount
         left = self._held.get(upload.client, 0) - amount

@@ -93,7 +93,7 @@ class Engine:
             await self._reloading.wait()
 
     def expect(self) -> None:
-        """A version is on its way: requests wait for it in `available`, until it is there or `give_up`."""
+        """A version is on its way: requests wait for it in `available`, until it is loaded or `give_up`."""
         if self.current is None and self._reloading is None:
             self._reloading = asyncio.Event()
 
@@ -245,7 +245,7 @@ def _load_and_warm(
     try:
         result = load(version, artifact)
         result.model.warm()
-    except BaseException as e:  # noqa: BLE001 - the top of a thread that runs a model somebody else made
+    except BaseException as e:  # noqa: BLE001 - the top of a thread that runs a model of others
         result = CannotLoad(f"{type(e).__name__}: {e}" if not str(e).startswith("cannot") else str(e))
     if not loop.is_closed():
         loop.call_soon_threadsafe(deliver, result)

@@ -51,5 +51,5 @@ class Lone(Generic[M]):
         be_nicer(NICENESS)
         try:
             self.model = self._open()
-        except Exception as e:  # noqa: BLE001 - the top of a thread that opens what somebody else made
+        except Exception as e:  # noqa: BLE001 - the top of a thread that opens a model of others
             self._report(f"cannot use {self._threads} threads for a lone run: {e}; one answers")

@@ -1,6 +1,6 @@
 """What the routes do with jobs: accept one, show one, cancel one. Threads use the disk, for a bounded time.
 
-The routes decide who may see a job. Invariant: a request never waits longer than DISK_SECONDS for the disk.
+The routes decide which client may see a job. Invariant: a request never waits longer than DISK_SECONDS for the disk.
 """
 
 from __future__ import annotations

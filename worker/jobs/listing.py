@@ -1,6 +1,6 @@
 """Which jobs a list shows: those that one owner brought, the newest first, a bounded number at a time. Pure.
 
-Must not know who asks: the routes do. Invariant: a job without an owner is in no list; its id alone shows it.
+Must not know which client asks: the routes do. Invariant: a job without an owner is in no list; its id alone shows it.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Lanes:
             result, error = None, None
             try:
                 result = job.run()
-            except Exception as e:  # noqa: BLE001 - the top of a thread; whoever asked gets it
+            except Exception as e:  # noqa: BLE001 - the top of a thread; the caller gets it
                 error = e
             with suppress(RuntimeError):  # the loop is closed: the process ends
                 job.loop.call_soon_threadsafe(self._ended, job, result, error)

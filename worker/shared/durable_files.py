@@ -11,7 +11,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o640, *, beside: Path 
     """Puts `content` at `path`, whole or not at all, even after a power cut.
 
     Only one thread may write a given file, unless each writes first to a name of its own, `beside`. Raises OSError;
-    then the old file is intact. If only the last sync failed, the new file is there but may not survive a power cut.
+    then the old file is intact. If only the last sync failed, the new file exists but may not survive a power cut.
     """
     if beside is None:
         beside = path.with_name(f".{path.name}.tmp")  # always the same name: what a crash left is found again

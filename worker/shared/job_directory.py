@@ -297,7 +297,7 @@ def read_record(path: Path, kind: type[R]) -> R | None:
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Puts `content` at `path` durably, whole or not at all, unless a file is there already; False then.
+    """Puts `content` at `path` durably, whole or not at all, unless the file exists already; False then.
 
     Raises OSError; then the whole file may be there all the same.
     """
@@ -316,7 +316,7 @@ def write_once(path: Path, content: bytes) -> bool:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Puts `content` at `path` durably, whole or not at all; replaces what is there. Raises OSError."""
+    """Puts `content` at `path` durably, whole or not at all; replaces an older file. Raises OSError."""
     replace_file(path, content, MODE, beside=_beside(path))
 
 

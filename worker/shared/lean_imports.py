@@ -30,7 +30,7 @@ def import_structlog() -> None:
     """
     if "structlog" in sys.modules or "rich" in sys.modules:
         return
-    sys.modules["rich"] = None  # type: ignore[assignment] # whoever imports it is told that there is none
+    sys.modules["rich"] = None  # type: ignore[assignment] # an import of it fails as if it were not installed
     try:
         importlib.import_module("structlog")
     finally:

@@ -60,7 +60,7 @@ def judge(
     """The verdict on a candidate, judged in `directory`, which is empty and ours. `before` is put in front of the
     gates.
 
-    `copied` is called when the version is there as a copy, before anything parses it. On acceptance the directory holds
+    `copied` is called when the version is copied, before anything parses it. On acceptance the directory holds
     a whole artifact, which the daemon renames into place; otherwise the daemon removes it.
     """
     if candidate.kind not in KINDS:

@@ -66,7 +66,7 @@ def glance(
 
 
 def _holds_something(trash: str) -> bool:
-    """Whether anything is there. Also true when that cannot be known."""
+    """Whether the directory holds anything. Also true when that cannot be known."""
     try:
         with os.scandir(trash) as entries:
             return any(True for _ in entries)

@@ -363,7 +363,7 @@ class Follower:
 
 
 def _one_form(archives: Iterable[Archive]) -> list[Archive]:
-    """Each archive once, plain where it is there in both forms."""
+    """Each archive once, plain where it exists in both forms."""
     found: dict[str, Archive] = {}
     for archive in archives:
         found.setdefault(archive.stamp, archive)

@@ -33,23 +33,23 @@ def test_is_sent_once_when_it_is_due_and_not_again_by_the_next_daemon(tmp_path: 
 
     async def first(alert_manager: AlertManager) -> None:
         digest = digest_of(alert_manager)
-        seconds = await digest.once()
+        seconds = await digest.step()
         assert seconds is not None and 3540 <= seconds <= 3600 and world.sent == []
         world.clock.now += 3600
-        await digest.once()
+        await digest.step()
         await soon(lambda: len(world.sent) == 1)
         assert "serving v1" in world.sent[0].body and "probes: off: no clip" in world.sent[0].body
         world.clock.now += 400 * DAY  # the clock is set far ahead, and right again
-        await digest.once()
+        await digest.step()
         await soon(lambda: len(world.sent) == 2)
         world.clock.now -= 400 * DAY
-        await digest.once()
+        await digest.step()
         world.clock.now += DAY
-        await digest.once()
+        await digest.step()
         await soon(lambda: len(world.sent) == 3)
 
     async def second(alert_manager: AlertManager) -> None:
-        await digest_of(alert_manager).once()
+        await digest_of(alert_manager).step()
         await world.pass_time(alert_manager, 30)
         assert len(world.sent) == 3
 
@@ -68,6 +68,6 @@ def test_none_is_sent_without_a_time(tmp_path: Path) -> None:
             lambda: world.config, world.clock, world.async_store,
             snapshot=world.snapshot, alert_manager=alert_manager, probe=ProbeRecord(),
         )  # fmt: skip
-        assert await digest.once() is None
+        assert await digest.step() is None
 
     run(world.during(work))

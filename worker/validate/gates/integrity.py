@@ -28,7 +28,7 @@ _LEFT_BY_TOOLS: Final = frozenset(
 
 
 def check(context: Context) -> GateAnswer:
-    """Passes when everything listed is there and matches, or when nothing is listed and nothing is required."""
+    """Passes when every listed file exists and matches, or when nothing is listed and nothing is required."""
     keys = context.candidate.public_keys
     if SUMS not in context.files:
         if keys:
