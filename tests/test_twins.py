@@ -36,6 +36,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py "
         "daemon/config/schema_logs.py daemon/config/schema_alerts.py daemon/config/schema_parts.py"
     ),
+    "daemon/health/test_probe_request.py": "daemon/health/probe_clip.py",
     "daemon/controllers/test_heartbeat.py": "daemon/controllers/repeated_step.py",
     "daemon/controllers/test_alerting.py": (
         "daemon/health/alert_record.py daemon/health/metrics.py "

@@ -1,7 +1,8 @@
 """Has a clip with a known text sent through the service's port at intervals, as a client does.
 
-The child judges the answer, and `health.probe_record` counts. Invariants: one probe at a time; none during a rollout or
-while nothing is served, so that none counts against a version.
+The clip is read on a thread, because a disk may hang; `health.probe_request` sends it, and `health.probe_record`
+counts. Invariants: one probe and one reading at a time; none during a rollout or while nothing is served, so that none
+counts against a version.
 """
 
 from __future__ import annotations
@@ -11,23 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
-from msgspec.structs import asdict
 
 from ...worker.shared.prometheus_text import Exposition
+from ...worker.shared.started import awaited
+from ...worker.shared.token_file import BadTokenFile
 from ..config.load import Config
 from ..config.validators import split_address
 from ..health.alerts import Figure
-from ..health.child_answer import NoAnswer, answer_of
+from ..health.probe_clip import ProbeClip, read_clip
 from ..health.probe_record import ProbeAnswer, ProbeJob, ProbeRecord
+from ..health.probe_request import send_clip
 from .repeated_step import RepeatedStep
 
 PROBE: Final = "probe"
-MODULE: Final = "modelward.daemon.health.probe_process"
-START_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 30.0
 """How often it is seen that probes were turned on."""
+NO_CLIP: Final = "no clip"
 GOLDEN: Final = "golden"
 WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -55,6 +56,7 @@ class Probe(RepeatedStep):
         self._busy, self._happened = busy, happened
         self._log = structlog.get_logger(PROBE)
         self._last: float | None = None
+        self._reading: asyncio.Task[ProbeClip | None] | None = None
         self.record = ProbeRecord(off="none was sent yet")
 
     async def step(self) -> float | None:
@@ -91,7 +93,21 @@ class Probe(RepeatedStep):
                 tuple(path for path in directories if path),
                 config.workers.token_file,
             )
-            self.record.add(await _answer(job))
+            self.record.add(await self.probe(job))
+
+    async def probe(self, job: ProbeJob) -> ProbeAnswer:
+        """The outcome of one probe; `off` when there is nothing to send."""
+        if self._reading is None:
+            self._reading = awaited(asyncio.to_thread(read_clip, job), "clip of a probe")
+        done, _ = await asyncio.wait({self._reading}, timeout=job.seconds)
+        if not done:
+            return ProbeAnswer(off="the disk with the clip does not answer")
+        reading, self._reading = self._reading, None
+        try:
+            clip = reading.result()
+        except (OSError, BadTokenFile, UnicodeDecodeError) as e:
+            return ProbeAnswer(off=f"cannot read the clip, its text or the token: {getattr(e, 'strerror', None) or e}")
+        return await send_clip(job, clip) if clip is not None else ProbeAnswer(off=NO_CLIP)
 
     def _off(self, config: Config, version: Path | None) -> str:
         if not config.probe.every:
@@ -112,15 +128,3 @@ class Probe(RepeatedStep):
         out.add("modelward_probes_total", record.passed, result="passed")
         out.add("modelward_probes_total", record.failed, result="failed")
         out.add("modelward_probe_duration_p95_seconds", record.p95_seconds)
-
-
-async def _answer(job: ProbeJob) -> ProbeAnswer:
-    try:
-        limit = 2 * job.seconds + START_SECONDS
-        output, status = await answer_of(MODULE, name="probe", job=asdict(job), seconds=limit, extra={})
-    except NoAnswer as e:
-        return ProbeAnswer(because=str(e))
-    try:
-        return msgspec.json.decode(output, type=ProbeAnswer)
-    except msgspec.MsgspecError:
-        return ProbeAnswer(because=f"the probe ended with status {status} and no outcome")

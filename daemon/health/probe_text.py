@@ -5,7 +5,6 @@ Pure. A rate is edits by letter of the expected text; 0 is the same.
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
 MAX_CHARS: Final = 500
@@ -14,12 +13,17 @@ MAX_CHARS: Final = 500
 
 def plain(text: str) -> str:
     """Letters and digits, in one form."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if c.isalnum())[:MAX_CHARS]
+    if not text.isascii():
+        import unicodedata  # here: its tables are a megabyte, and most probes need none
+
+        text = unicodedata.normalize("NFKC", text)
+    return "".join(c for c in text.casefold() if c.isalnum())[:MAX_CHARS]
 
 
 def error_rate(heard: str, expected: str) -> float:
     """Edits that lead from what is expected to what came, by its letters."""
+    if heard == expected:
+        return 0.0
     wanted, got = plain(expected), plain(heard)
     if not wanted:
         return float(bool(got))

@@ -18,7 +18,7 @@ from modelward.daemon.health import (
     forecast,
     http_post,
     mutes,
-    probe_process,
+    probe_clip,
     series,
 )
 from modelward.daemon.jobs import callback_planner, callback_sender, job_scan
@@ -349,7 +349,7 @@ def _daemon() -> Iterable[Row]:
         _bytes(http_post.MAX_ANSWER_BYTES),
         "the rest is not looked at",
     )
-    yield "clip of a probe", _bytes(probe_process.MAX_CLIP_BYTES), "passed over; a configured one: no probes"
+    yield "clip of a probe", _bytes(probe_clip.MAX_CLIP_BYTES), "passed over; a configured one: no probes"
     yield "disks and classes with a forecast", str(forecast.MAX_TRACKED), "none for the others"
     yield (
         "messages to one address",

@@ -1,4 +1,4 @@
-"""Probes through the real child: whom they ask, and when none is sent."""
+"""Probes of a service on a real port: which clip they send, and when none is sent."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def test_asks_the_port_with_the_versions_own_clip_and_counts_what_came_back(tmp_
         probe = once(f"0.0.0.0:{service.port}", version(tmp_path))
     assert (probe.record.passed, probe.record.failed, probe.record.off) == (1, 0, "")
     assert len(service.posts) == 1 and [figure.value for figure in probe.figures()] == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "off"),
+    [
+        ("", "no clip"),
+        ('probe.clip = "/no/such.wav"', "cannot read the clip, its text or the token: No such file or directory"),
+        ('probe.clip = "/dev/zero"', "cannot read the clip"),
+    ],
+)
+def test_without_a_clip_there_is_no_probe_and_the_reason_is_told(tmp_path: Path, text: str, off: str) -> None:
+    assert once("127.0.0.1:9", tmp_path, text).record.off.startswith(off)
 
 
 def test_none_is_sent_during_a_rollout(tmp_path: Path) -> None:
