@@ -187,6 +187,7 @@ def test_a_compiler_that_somebody_stopped_goes_on(tmp_path: Path) -> None:
 
 def test_a_compiler_stands_aside_while_workers_answer_and_one_that_a_version_waits_for_does_not(tmp_path: Path) -> None:
     async def work() -> None:
+        before = children()
         async with _hall(tmp_path, "time.sleep(600)") as hall:
             shared = tmp_path / "runtime" / "s"
             shared.mkdir(parents=True)
@@ -194,8 +195,8 @@ def test_a_compiler_stands_aside_while_workers_answer_and_one_that_a_version_wai
             worker, long = (Board(str(shared / name)) for name in (SLOT_FILES[0], SLOT_FILES[2]))
             await hall.forms.read_disk([DIGEST])
             hall.forms.ensure(WANTED, lambda version, digest: 0.0)
-            await soon(children, 60)
-            [compiler] = children()
+            await soon(lambda: children() - before, 60)
+            [compiler] = children() - before
             for board in (worker, long, worker):
                 slot = board.take(())
                 assert slot is not None
@@ -270,6 +271,7 @@ def test_a_form_that_is_not_what_it_seems_is_not_loaded(tmp_path: Path, lie: str
 
 def test_a_form_lies_in_its_place_while_the_next_is_made_and_is_out_of_reach_of_its_compiler(tmp_path: Path) -> None:
     async def work() -> None:
+        before = children()
         async with _hall(tmp_path, "form('mapped'); signal.pause()") as hall:
             await hall.forms.read_disk([DIGEST])
             hall.forms.ensure(WANTED, lambda version, digest: 0.0)
@@ -284,7 +286,7 @@ def test_a_form_lies_in_its_place_while_the_next_is_made_and_is_out_of_reach_of_
             best = hall.forms.best("v1", DIGEST)
             assert best is not None and best.artifact == str(hall.root / name)
             assert os.listdir(hall.root / name / "compiled") == ["model.onnx"]
-            [compiler] = children()
+            [compiler] = children() - before
             [old] = [place for place in open_paths(compiler) if "own" in place]
             assert old.endswith(" (deleted)")
         assert sorted(os.listdir(hall.root)) == sorted(["v1-plain", name])
