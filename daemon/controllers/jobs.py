@@ -25,6 +25,7 @@ from ..jobs.job_scan import JobScan, JobsFound
 from ..jobs.jobs_seen import JobsSeen, StandstillClock
 from ..system.background import here
 from ..system.clock import Clock
+from ..system.timer_thread import until_next
 from ..workers.settings_of_config import jobs_dir
 
 JOBS: Final = "jobs"
@@ -77,7 +78,7 @@ class JobKeeping:
             except OSError as e:
                 self._trouble(f"cannot look at the jobs: {e.strerror or e}")
             busy = self._seen.unfinished or self._seen.callbacks_waiting
-            await asyncio.sleep(BUSY_SECONDS if busy else QUIET_SECONDS)
+            await asyncio.sleep(until_next(self._clock.monotonic(), BUSY_SECONDS if busy else QUIET_SECONDS))
 
     async def _once(self) -> None:
         keep, trouble, wall = self._config().jobs.keep, self._clock_trouble(), self._clock.wall()

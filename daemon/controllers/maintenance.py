@@ -31,6 +31,7 @@ from ..state.async_store import AsyncStore
 from ..status.snapshot import UpkeepSeen
 from ..system.background import here
 from ..system.clock import Clock
+from ..system.timer_thread import until_next
 from ..upkeep.disk.directory_visitor import Keep
 from ..upkeep.from_config import KEPT_BY_RETENTION
 from ..upkeep.logs.forwarding import LogForwarding
@@ -167,13 +168,17 @@ class Maintenance:
                 self._report("round", ())
             here().works(UPKEEP)
 
+    async def _rest(self, seconds: float) -> None:
+        """Until the next multiple of `seconds`: tasks that rest together wake the process once."""
+        await asyncio.sleep(until_next(self._clock.monotonic(), seconds))
+
     async def _follow_files(self) -> None:
         """Our own log files when nothing is logged: opened anew when another program took their name away.
 
         The state likewise, and when there was no room for it.
         """
         while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
+            await self._rest(FOLLOW_SECONDS)
             self._report("writing", tuple(await self.follow_own_logs()))
             await self._async_store.check()
             here().works(FILES)
@@ -181,7 +186,7 @@ class Maintenance:
     async def _forward(self) -> None:
         """Passes our logs on where `logs.forward` asks for it."""
         while True:
-            await asyncio.sleep(FORWARD_SECONDS if self.forwarding.wanted else FOLLOW_SECONDS)
+            await self._rest(FORWARD_SECONDS if self.forwarding.wanted else FOLLOW_SECONDS)
             trouble = await self.forwarding.pass_on()
             self._report("forwarding", (trouble,) if trouble else ())
             here().works(FORWARDING)
