@@ -14,7 +14,7 @@ from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.validation import RETRY_SECONDS, Validation
-from modelward.daemon.controllers.verdict_memory import MOST_GONE
+from modelward.daemon.controllers.verdict_memory import MOST_GONE, SignedBefore, VerdictMemory
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import Missing, RootSeen, VersionSeen
@@ -345,5 +345,27 @@ def test_a_version_whose_judgement_ends_by_an_unexpected_error_is_tried_again_wi
         await soon(begun)
         await soon(lambda: not one.busy)
         assert entry.state is VersionState.REJECTED, "no model at all"
+
+    run(tmp_path, test)
+
+
+def test_numbers_of_accepted_signatures_are_kept_and_bind_what_comes_after(tmp_path: Path) -> None:
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        one = validation(tmp_path, async_store)
+        await one.scan()
+        entry = one.catalog.entries()[0]
+        for verdict in (
+            v.Verdict(True, "", digest="aa", artifact="/a", sequence=7),
+            v.Verdict(False, "", digest="bb", sequence=9),
+        ):
+            await one.verdicts.remember(entry, "f", verdict, "c")
+        assert store.highest_sequence() == 7
+        assert await one.verdicts.signed_before(entry.name) == SignedBefore()  # no signature is required
+        key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+        signed = VerdictMemory(
+            lambda: parse(f'[validation]\npublic_keys = ["{key}"]', "test"), async_store, one.catalog
+        )
+        assert await signed.signed_before(entry.name) == SignedBefore(7, ("aa",))
+        assert await signed.signed_before("other") == SignedBefore(7)
 
     run(tmp_path, test)
