@@ -33,7 +33,8 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/versions.py",
     "daemon/config/test_load.py": (
-        "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py "
+        "daemon/config/cross_checks.py daemon/config/fleet_checks.py daemon/config/messages.py "
+        "daemon/config/schema.py daemon/config/schema_fleet.py "
         "daemon/config/schema_logs.py daemon/config/schema_alerts.py daemon/config/schema_parts.py"
     ),
     "daemon/health/test_probe_request.py": "daemon/health/probe_clip.py",
@@ -52,6 +53,7 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
+    "daemon/health/test_quiet_times.py": "daemon/config/local_times.py",
     "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",
     "daemon/health/test_sender_process.py": (
         "daemon/health/chat_webhooks.py daemon/health/child_answer.py daemon/health/http_post.py"
