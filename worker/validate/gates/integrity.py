@@ -19,9 +19,9 @@ from ...shared.minisign import (
     verify,
 )
 from ...shared.quantities import count
+from ...shared.sha256sums import BadSums, parse_sums
 from ...shared.signed_fields import BadFields, SignedFields, read_fields
 from ..context import Context, GateAnswer
-from ..sha256sums import BadSums, parse_sums
 
 SIGNATURE: Final = "SHA256SUMS.minisig"
 _LEFT_BY_TOOLS: Final = frozenset(
