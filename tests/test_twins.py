@@ -19,6 +19,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
     ),
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
+    "daemon/cli/test_fleet.py": "daemon/cli/sign.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
     "daemon/cli/test_transcribe.py": (
         "daemon/cli/audio_files.py daemon/cli/transcription_request.py daemon/cli/upload_progress.py"
@@ -53,6 +54,7 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
+    "daemon/fleet/test_engines.py": ("daemon/fleet/engine.py daemon/fleet/file_engine.py daemon/fleet/https_engine.py"),
     "daemon/health/test_quiet_times.py": "daemon/config/local_times.py",
     "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",
     "daemon/health/test_sender_process.py": (

@@ -51,7 +51,7 @@ class FetchedPart(Struct, frozen=True):
     wrong: int = 0
 
 
-class Begun(Struct, frozen=True):
+class BegunRecord(Struct, frozen=True):
     """What this machine did about a record, remembered. `activated`: the version was requested here."""
 
     sequence: int = 0
@@ -67,7 +67,7 @@ class AgentFacts(Struct, frozen=True):
     """
 
     machine: FleetMachine
-    begun: Begun = Begun()
+    begun: BegunRecord = BegunRecord()
     wanted: LocalVersion | None = None
     serving: str = ""
     part: FetchedPart | None = None
@@ -86,13 +86,13 @@ class AgentStep(Struct, frozen=True):
     do: Do
     outcome: Outcome
     because: str
-    begun: Begun
+    begun: BegunRecord
     until: float = 0.0
 
 
 def plan(record: FleetRecord, progress: WaveProgress | None, facts: AgentFacts, now: float) -> AgentStep:
     """The next step. `progress` is None where nobody opens waves: then they open by time, after the signed pauses."""
-    begun = facts.begun if facts.begun.sequence == record.sequence else Begun(record.sequence)
+    begun = facts.begun if facts.begun.sequence == record.sequence else BegunRecord(record.sequence)
     if facts.wanted is not None:
         return _with_version(record, progress, facts, begun, facts.wanted, now)
     if (wait := _not_yet(record, progress, facts, begun, now)) is not None:
@@ -104,7 +104,7 @@ def _with_version(
     record: FleetRecord,
     progress: WaveProgress | None,
     facts: AgentFacts,
-    begun: Begun,
+    begun: BegunRecord,
     version: LocalVersion,
     now: float,
 ) -> AgentStep:
@@ -116,7 +116,7 @@ def _with_version(
     if version.state == "rejected":
         attempt = progress.attempt if progress is not None and progress.sequence == record.sequence else 1
         if attempt > begun.attempt and _not_yet(record, progress, facts, begun, now) is None:
-            again = Begun(record.sequence, attempt)
+            again = BegunRecord(record.sequence, attempt)
             return AgentStep("judge_again", "judging", f"{record.version} is judged again", again)
         return AgentStep("nothing", "failed", version.because, begun)
     if version.live:
@@ -130,12 +130,12 @@ def _with_version(
         return wait
     if (closed := _window_closed(record, facts, begun, now)) is not None:
         return closed
-    requested = Begun(begun.sequence, begun.attempt, True)
+    requested = BegunRecord(begun.sequence, begun.attempt, True)
     return AgentStep("activate", "judging", f"{record.version} goes live", requested)
 
 
 def _not_yet(
-    record: FleetRecord, progress: WaveProgress | None, facts: AgentFacts, begun: Begun, now: float
+    record: FleetRecord, progress: WaveProgress | None, facts: AgentFacts, begun: BegunRecord, now: float
 ) -> AgentStep | None:
     """Why nothing may begin; None when it may."""
     wave = wave_of(record.waves, facts.machine)
@@ -156,7 +156,7 @@ def _not_yet(
     return None
 
 
-def _without_version(record: FleetRecord, facts: AgentFacts, begun: Begun, now: float) -> AgentStep:
+def _without_version(record: FleetRecord, facts: AgentFacts, begun: BegunRecord, now: float) -> AgentStep:
     part = facts.part
     if part is not None and part.manifest_sha256 != record.manifest_sha256:
         return AgentStep("discard", "fetching", "what was fetched for another record is removed", begun)
@@ -183,7 +183,7 @@ def _without_version(record: FleetRecord, facts: AgentFacts, begun: Begun, now: 
     return AgentStep("fetch", "fetching", f"{size(there)} of {size(record.bytes)} are here", begun)
 
 
-def _window_closed(record: FleetRecord, facts: AgentFacts, begun: Begun, now: float) -> AgentStep | None:
+def _window_closed(record: FleetRecord, facts: AgentFacts, begun: BegunRecord, now: float) -> AgentStep | None:
     """A wait for the window of this machine's wave; None when it is open, or there is none."""
     wave = wave_of(record.waves, facts.machine)
     window = record.waves[wave].window if wave is not None else None

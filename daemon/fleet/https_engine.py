@@ -85,9 +85,7 @@ class HttpsEngine:
             context.load_verify_locations(self._ca_file)
         return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=CALL_SECONDS, context=context)
 
-    def _request(
-        self, connection: http.client.HTTPSConnection, url: str, offset: int
-    ) -> http.client.HTTPResponse:
+    def _request(self, connection: http.client.HTTPSConnection, url: str, offset: int) -> http.client.HTTPResponse:
         """The answer. A token is sent to the host of the record alone."""
         headers = {"User-Agent": "modelward", "Accept-Encoding": "identity"}
         if offset:

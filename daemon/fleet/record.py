@@ -28,7 +28,7 @@ MAX_SOURCES, MAX_SOURCE_CHARS = 8, 1024
 MAX_WAVES, MAX_LABELS = 32, 32
 MAX_PAUSE_SECONDS: Final = 90 * DAY
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_RELATIVE: Final = re.compile(r"(?!\.{1,2}/)[^/\s:][^/\s:]*(/(?!\.{1,2}(/|$))[^/\s:]+)*")
+_RELATIVE: Final = re.compile(r"(?!\.{1,2}(/|$))[^/:]+(/(?!\.{1,2}(/|$))[^/:]+)*")
 _OBJECT: Final = re.compile(r"object:[A-Za-z0-9._-]{1,100}(/[^/\s]{1,255}){0,3}", re.ASCII)
 _HTTPS: Final = re.compile(r"https://[^\s/?#@]{1,253}(/[^\s?#]*)?", re.ASCII)
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 from modelward.daemon.fleet.acceptance import LastTaken
-from modelward.daemon.fleet.agent_planner import Begun, FetchedPart, LocalVersion
+from modelward.daemon.fleet.agent_planner import BegunRecord, FetchedPart, LocalVersion
 from modelward.daemon.fleet.membership import FleetMachine
 from modelward.daemon.fleet.reports import MachineReport
 
@@ -49,7 +49,7 @@ class SimulatedMachine:
     followed: int = 0
     offered_at: float = 0.0
     offered: str = ""
-    begun: Begun = Begun()
+    begun: BegunRecord = BegunRecord()
     part: FetchedPart | None = None
     report: MachineReport | None = None
     turn: int = 0

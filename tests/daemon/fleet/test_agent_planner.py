@@ -12,7 +12,7 @@ from tests.daemon.fleet.records import ISSUED, record
 
 from modelward.daemon.fleet.agent_planner import (
     AgentFacts,
-    Begun,
+    BegunRecord,
     FetchedPart,
     LocalVersion,
     is_open,
@@ -66,9 +66,9 @@ def facts(**more: Any) -> AgentFacts:
         ({"wanted": LocalVersion(True, "accepted")}, OPEN, "activate", "judging", "goes live"),
         ({"wanted": LocalVersion(True, "accepted")}, WaveProgress(7, 0), "wait", "waiting", "not open"),
         ({"wanted": LocalVersion(True, "accepted", held=True)}, OPEN, "wait", "blocked", "held"),
-        ({"wanted": LocalVersion(True, "accepted"), "begun": Begun(7, 1, True), "serving": "v9"}, OPEN, "nothing",
+        ({"wanted": LocalVersion(True, "accepted"), "begun": BegunRecord(7, 1, True), "serving": "v9"}, OPEN, "nothing",
          "drifted", "serves v9: somebody"),
-        ({"wanted": LocalVersion(True, "accepted"), "begun": Begun(6, 1, True)}, OPEN, "activate", "judging", ""),
+        ({"wanted": LocalVersion(True, "accepted"), "begun": BegunRecord(6, 1, True)}, OPEN, "activate", "judging", ""),
     ],
 )  # fmt: skip
 def test_the_next_step(
@@ -98,11 +98,11 @@ def test_without_a_keeper_waves_open_after_the_signed_pauses_and_with_one_never_
 
 def test_a_request_is_made_once_and_remembered_before_it_is_made() -> None:
     step = plan(record(), OPEN, facts(wanted=LocalVersion(True, "accepted")), NOW)
-    assert step.begun == Begun(7, 1, True)
+    assert step.begun == BegunRecord(7, 1, True)
     again = plan(record(), OPEN, facts(wanted=LocalVersion(True, "accepted"), begun=step.begun), NOW)
     assert again.outcome == "drifted"
     retried = plan(record(), WaveProgress(7, 1, 3), facts(wanted=LocalVersion(True, "rejected"), begun=step.begun), NOW)
-    assert retried.begun == Begun(7, 3, False)
+    assert retried.begun == BegunRecord(7, 3, False)
 
 
 @pytest.mark.parametrize(("clock", "opens"), [("21:59", False), ("22:00", True), ("05:59", True), ("06:00", False)])
