@@ -167,12 +167,12 @@ def _waits_for(number: int, own: WaveCount) -> str:
     if own.counted == 0:
         return f"no machine of wave {number} was seen lately: nothing is known, and nothing opens"
     parts = [
-        (own.pending, "on the way"),
-        (own.blocked, "cannot take it"),
-        (own.silent, "not seen since they began"),
-        (own.failed, "failed"),
+        f"{own.pending} on the way" if own.pending else "",
+        f"{own.blocked} cannot take it" if own.blocked else "",
+        f"{own.silent} not seen since they began" if own.silent else "",
+        f"{own.failed} failed" if own.failed else "",
     ]
-    named = ", ".join(f"{number} {what}" for number, what in parts if number)
+    named = ", ".join(filter(None, parts))
     return f"{own.serving} of {count(own.counted, 'machine')} of wave {number} serve it; {named}"
 
 

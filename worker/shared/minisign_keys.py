@@ -48,7 +48,7 @@ class SecretKey(Struct, frozen=True):
 def make_key(random: bytes) -> SecretKey:
     """A new key from 40 random bytes. Raises CannotSign."""
     if len(random) != 40:
-        raise CannotSign("a key needs 40 random bytes")
+        raise RuntimeError("a key needs 40 random bytes")
     return SecretKey(random[:8], random[8:], _public_of(random[8:]))
 
 

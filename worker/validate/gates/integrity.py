@@ -39,13 +39,12 @@ def check(context: Context) -> GateAnswer:
             return context.fails(f"no {SUMS}, and checksums = required", incomplete=True)
         return GateAnswer(True, f"no {SUMS}, not required")
     data = _head(context, SUMS, MAX_SUMS_BYTES)
-    signed = ""
+    comment: str | None = None
     try:
         if keys:
             comment = _verified(context, data)
             if because := _replayed(context, read_fields(comment)):
                 return context.fails(because)
-            signed = f", signed ({comment})"
         sums = parse_sums(data)
     except BadSums as e:
         return GateAnswer(False, f"{SUMS}: {e}")
@@ -53,7 +52,8 @@ def check(context: Context) -> GateAnswer:
         return GateAnswer(False, f"{SIGNATURE}: {e}")
     if wrong := _first_difference(context, sums, strict=bool(keys)):
         return context.fails(wrong, incomplete=True)
-    return GateAnswer(True, f"{count(len(sums), 'file')} as in {SUMS}{signed}")
+    files = count(len(sums), "file")
+    return GateAnswer(True, f"{files} as in {SUMS}" if comment is None else f"{files} as in {SUMS}, signed ({comment})")
 
 
 def _verified(context: Context, data: bytes) -> str:
