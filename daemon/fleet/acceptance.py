@@ -12,16 +12,17 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from ...worker.shared.quantities import span
-from ..units import DAY
+from ..units import DAY, HOUR
 from .signature import SignedRecord
 
-CLOCK_ERROR_SECONDS: Final = DAY
+CLOCK_ERROR_SECONDS: Final = DAY + HOUR
+"""A clock that is wrong by a day, or by a time zone, is a common mistake, and no reason to stay behind."""
 PATIENCE_SECONDS: Final = DAY
 """How long, by a clock that only counts, a record from the future waits; then the own clock is wrong for good."""
 
 
 class LastTaken(Struct, frozen=True):
-    """The record that is followed. `issued_at` is never later than a day after what the clock was then."""
+    """The record that is followed. `issued_at` is at most CLOCK_ERROR_SECONDS later than the clock was then."""
 
     sequence: int
     digest: str

@@ -63,7 +63,8 @@ class AgentFacts(Struct, frozen=True):
     """`wanted` is the version of the wanted name, `serving` the name of what is served.
 
     `keep_free_bytes` must stay free. `retry_at` is when a source may be asked again, `fetch_trouble` why not before;
-    `ended` why the record begins nothing any more.
+    `ended` why the record begins nothing any more. `followed_seconds` is for how long the record has been followed, by
+    a clock that only counts: where the wall clock is late, the time is at least so much after the record's issue.
     """
 
     machine: FleetMachine
@@ -76,6 +77,7 @@ class AgentFacts(Struct, frozen=True):
     fetch_trouble: str = ""
     retry_at: float = 0.0
     ended: str = ""
+    followed_seconds: float = 0.0
     zone: ZoneInfo | None = None
 
 
@@ -145,7 +147,7 @@ def _not_yet(
         return AgentStep("wait", "waiting", "the record holds everything", begun)
     if wave is None:
         return AgentStep("nothing", "waiting", "no wave of the record holds this machine", begun)
-    if now < (at := record.earliest(wave)):
+    if max(now, record.issued_at + facts.followed_seconds) < (at := record.earliest(wave)):
         return AgentStep("wait", "waiting", f"wave {wave + 1} does not open before {moment_text(at)}", begun, at)
     if progress is None:
         return None

@@ -47,6 +47,7 @@ class SimulatedMachine:
     root: dict[str, LocalVersion] = field(default_factory=dict)
     last: LastTaken | None = None
     followed: int = 0
+    taken_at: float = 0.0
     offered_at: float = 0.0
     offered: str = ""
     begun: BegunRecord = BegunRecord()

@@ -195,6 +195,7 @@ class Fleet:
             if machine.last is not None and answer.taken.sequence <= machine.last.sequence:
                 self.broken.append(f"{machine.machine.name} took {answer.taken.sequence} after {machine.last.sequence}")
             machine.last, machine.followed = answer.taken, offered.record.sequence
+            machine.taken_at = self.now
         if machine.last is None:
             if answer.do == "wait":
                 self._at(self.now + HOUR, index, "look")
@@ -209,6 +210,7 @@ class Fleet:
             machine.part,
             free_bytes=0 if self.now < machine.full_until else 1 << 40,
             ended=in_force(followed, machine.last, now),
+            followed_seconds=self.now - machine.taken_at,
         )
         self.work.plans += 1
         step = plan(record, self.progress, facts, now)
@@ -238,7 +240,8 @@ class Fleet:
         elif machine.full_until > self.now and step.outcome == "blocked":
             self._at(machine.full_until, index, "look")
         elif step.until:
-            self._at(max(self.now + 1, step.until - machine.skew), index, "look")
+            late = max(0.0, -machine.skew) if self.progress is not None else 0.0
+            self._at(max(self.now + 30, step.until - machine.skew - late), index, "look")
 
     def _fetch(self, index: int, machine: SimulatedMachine, record: FleetRecord) -> None:
         """Until it is complete, the network goes, or the agent dies."""
@@ -311,7 +314,7 @@ class Fleet:
             self.progress.sequence == record.sequence and (wave >= self.progress.open or self.progress.halted)
         ):
             self.broken.append(f"{machine.machine.name} of wave {wave + 1} began, {self.progress}")
-        elif self.now + machine.skew < record.earliest(wave):
+        elif max(self.now, self.now + machine.skew) < record.earliest(wave):
             self.broken.append(f"{machine.machine.name} began before {record.earliest(wave)}")
 
     def _check_open(self, record: FleetRecord, wave: int) -> None:

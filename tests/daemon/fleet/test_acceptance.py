@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon.fleet.records import EXPIRES, ISSUED, signed
 
-from modelward.daemon.fleet.acceptance import LastTaken, accept, in_force
+from modelward.daemon.fleet.acceptance import CLOCK_ERROR_SECONDS, LastTaken, accept, in_force
 from modelward.daemon.units import DAY, HOUR
 
 SAME = signed()
@@ -29,9 +29,9 @@ LAST = LastTaken(7, SAME.digest, ISSUED)
         ({}, None, EXPIRES - 1, 0, "take", ""),
         # The clock is late: the last record's issue is later than the end of this one.
         ({"sequence": 8}, LastTaken(7, "", EXPIRES), ISSUED, 0, "refuse", "ended at"),
-        # The clock is late by up to a day: followed. By more: after a day.
-        ({}, None, ISSUED - DAY, 0, "take", ""),
-        ({}, None, ISSUED - DAY - 1, 0, "wait", "set the clock"),
+        # The clock is late by up to a day and an hour: followed. By more: after a day.
+        ({}, None, ISSUED - CLOCK_ERROR_SECONDS, 0, "take", ""),
+        ({}, None, ISSUED - CLOCK_ERROR_SECONDS - 1, 0, "wait", "set the clock"),
         ({}, None, 0, DAY - 1, "wait", "set the clock"),
         ({}, None, 0, DAY, "take", ""),
         ({}, None, ISSUED + DAY, 0, "take", ""),
@@ -49,7 +49,7 @@ def test_a_record_that_was_issued_far_ahead_does_not_shut_out_those_that_follow(
     far = signed(issued="2036-01-01T00:00:00Z", expires="2037-01-01T00:00:00Z")
     taken = accept(far, None, ISSUED, DAY).taken
     assert taken is not None
-    assert taken.issued_at == ISSUED + DAY
+    assert taken.issued_at == ISSUED + CLOCK_ERROR_SECONDS
     assert accept(signed(sequence=8), taken, ISSUED, 0).do == "take"
 
 

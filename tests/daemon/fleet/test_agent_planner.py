@@ -96,6 +96,12 @@ def test_without_a_keeper_waves_open_after_the_signed_pauses_and_with_one_never_
         assert plan(record(), progress, rest, ISSUED + 660).do == "fetch"
 
 
+def test_a_clock_that_is_late_does_not_keep_a_machine_from_an_open_wave() -> None:
+    rest, late = facts(machine=FleetMachine("m", ())), ISSUED - 86_400
+    for followed, do in ((0, "wait"), (659, "wait"), (660, "fetch")):
+        assert plan(record(), WaveProgress(7, 3), replace(rest, followed_seconds=followed), late).do == do
+
+
 def test_a_request_is_made_once_and_remembered_before_it_is_made() -> None:
     step = plan(record(), OPEN, facts(wanted=LocalVersion(True, "accepted")), NOW)
     assert step.begun == BegunRecord(7, 1, True)
