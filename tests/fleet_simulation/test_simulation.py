@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fleet_simulation.__main__ import figures
 from tests.fleet_simulation.machines import DAY, HOUR, Chances, SimulatedMachine
 from tests.fleet_simulation.story import START, record, tell
 from tests.fleet_simulation.world import Fleet
@@ -20,6 +21,7 @@ SHAKEN = Chances(0.3, 0.1, True, 0.3, 0.1, 0.5, 0, 0.2, 0.3)
 def test_a_fleet_comes_to_the_good_version_and_the_bad_one_stops_at_its_first_waves(count: int, seed: int) -> None:
     fleet = tell(count, seed)
     assert fleet.check_end() == []
+    assert f"{count:,} machines, 7 days" in figures(fleet)[0]
     begun = [m for m in fleet.machines if "v3" in m.root]
     assert len(begun) < 0.1 * count + 10
     if count == 1000:

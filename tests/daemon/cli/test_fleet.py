@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.daemon.cli.conftest import Call
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.fleet.file_engine import FileEngine
 from modelward.daemon.fleet.record import FleetRecord, FleetWave
@@ -104,3 +107,15 @@ def test_what_no_machine_could_follow_is_not_published(call: Call, key: Path, ve
     assert "cannot be read" in call(*words, *source).err
     assert place.read_text() == "{}"
     assert "no secret key" in call("sign", str(version), "--key", f"{key}.pub").err
+
+
+@pytest.mark.system
+def test_a_daemon_without_a_fleet_loads_nothing_of_it() -> None:
+    code = (
+        "import sys, modelward.daemon.supervisor, modelward.daemon.cli.program\n"
+        "print([n for n in sys.modules if 'daemon.fleet' in n or 'minisign' in n or n.startswith('cryptography')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
+    assert done.stdout.strip() == "[]"
