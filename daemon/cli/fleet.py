@@ -54,7 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sequence", metavar="N", type=int, default=0, help="its number (default: one more than before)"
     )
-    parser.add_argument("--hold", action="store_true", help="nobody begins until it is published without")
+    parser.add_argument("--hold", action="store_true", help="no machine begins until it is published without")
 
 
 def run(args: argparse.Namespace) -> int:

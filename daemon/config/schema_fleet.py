@@ -1,4 +1,4 @@
-"""The table about the fleet: where its record is, who may sign it, and what this machine is in it.
+"""The table about the fleet: where its record is, which keys may sign it, and what this machine is in it.
 
 As in `schema`: durations are float seconds, what zero means stands on the field, and the descriptions are what the
 documents print. Types are no texts here either.

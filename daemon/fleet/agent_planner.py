@@ -62,8 +62,8 @@ class BegunRecord(Struct, frozen=True):
 class AgentFacts(Struct, frozen=True):
     """`wanted` is the version of the wanted name, `serving` the name of what is served.
 
-    `keep_free_bytes` must stay free. `retry_at` is when a source may be asked again, `fetch_trouble` why not before;
-    `ended` why the record begins nothing any more. `followed_seconds` is for how long the record has been followed, by
+    `keep_free_bytes` must stay free. `retry_at` is when a source may be requested again, `fetch_trouble` why not
+    before; `ended` why the record begins nothing any more. `followed_seconds` is for how long the record has been followed, by
     a clock that only counts: where the wall clock is late, the time is at least so much after the record's issue.
     """
 
@@ -93,7 +93,7 @@ class AgentStep(Struct, frozen=True):
 
 
 def plan(record: FleetRecord, progress: WaveProgress | None, facts: AgentFacts, now: float) -> AgentStep:
-    """The next step. `progress` is None where nobody opens waves: then they open by time, after the signed pauses."""
+    """The next step. `progress` is None where there is no keeper: then waves open by time, after the signed pauses."""
     begun = facts.begun if facts.begun.sequence == record.sequence else BegunRecord(record.sequence)
     if facts.wanted is not None:
         return _with_version(record, progress, facts, begun, facts.wanted, now)
@@ -180,7 +180,7 @@ def _without_version(record: FleetRecord, facts: AgentFacts, begun: BegunRecord,
         )
         return AgentStep("wait", "blocked", because, begun)
     if now < facts.retry_at:
-        because = f"the source is asked again soon: {facts.fetch_trouble}"
+        because = f"the source is requested again soon: {facts.fetch_trouble}"
         return AgentStep("wait", "fetching", because, begun, facts.retry_at)
     return AgentStep("fetch", "fetching", f"{size(there)} of {size(record.bytes)} are here", begun)
 
@@ -202,7 +202,7 @@ def is_open(window: WaveWindow, zone: ZoneInfo | None, now: float) -> bool:
 
 
 def retry_delay(machine: str, failures: int) -> float:
-    """Seconds until a source, or an engine, is asked again: 1 to 30, doubled each time, and other for each machine."""
+    """Seconds until a source or an engine is requested again: 1 to 30, doubled each time, other for each machine."""
     longest = min(30.0, 2.0 ** min(failures, 5))
     spread = (hash_of(machine, failures) % 1000) / 1000
     return max(1.0, longest * (0.5 + spread / 2))

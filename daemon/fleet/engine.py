@@ -1,7 +1,7 @@
 """What carries a fleet: the interface that each engine offers, and what it raises. It decides nothing.
 
-An engine is asked again and again; none of its answers is trusted before `signature` and `acceptance` have seen it. A
-wake-up only means that it is worth asking. Invariant: each call ends, by an answer or EngineAway, within
+An engine is requested again and again; no answer of it is trusted before `signature` and `acceptance` checked it. A
+wake-up only means that a request may bring something new. Invariant: each call ends, by an answer or EngineAway, within
 CALL_SECONDS; chunks come within CALL_SECONDS of each other.
 """
 
@@ -45,7 +45,7 @@ class RecordEngine(Protocol):
         `name` a path of its SHA256SUMS. Raises EngineAway."""
 
     async def close(self) -> None:
-        """Ends its connections; nothing is asked afterwards."""
+        """Ends its connections; no request follows."""
 
 
 class FeedbackEngine(RecordEngine, Protocol):

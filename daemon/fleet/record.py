@@ -64,7 +64,7 @@ class FleetRecord(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     """See the module. Moments are like 2027-01-01T00:00:00Z; `not_before` "" is at once.
 
     `manifest_sha256` is that of the version's SHA256SUMS, `bytes` the size of all its files. A source is where they
-    lie: `object:BUCKET/NAME`, an https address, or a path beside the record. `hold`: nobody begins.
+    lie: `object:BUCKET/NAME`, an https address, or a path beside the record. `hold`: no machine begins.
     """
 
     format: int
@@ -93,7 +93,7 @@ class FleetRecord(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         return max(moment(self.not_before), self.issued_at) if self.not_before else self.issued_at
 
     def earliest(self, wave: int) -> float:
-        """Before this moment nobody may open the wave: the pauses are signed, and whoever opens waves is not."""
+        """Before this moment the wave is not open, whatever a keeper writes: the pauses are signed."""
         return self.begins_at + sum(each.pause for each in self.waves[:wave])
 
 

@@ -1,7 +1,7 @@
 """What a machine reports about the wanted version and about itself. Pure.
 
 A newer release may report more: what is not known here is passed over. Invariant: a report that was read is within its
-limits, whoever wrote it.
+limits, also a hostile one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class MachineReport(FleetMachine, frozen=True, omit_defaults=True):
 
 
 class ReceivedReport(Struct, frozen=True):
-    """A report and when it was received, by the clock of whoever keeps them: not by the machine's."""
+    """A report and when it was received, by the clock of the engine, not of the machine."""
 
     report: MachineReport
     at: float
