@@ -63,8 +63,9 @@ class AgentFacts(Struct, frozen=True):
     """`wanted` is the version of the wanted name, `serving` the name of what is served.
 
     `keep_free_bytes` must stay free. `retry_at` is when a source may be requested again, `fetch_trouble` why not
-    before; `ended` why the record begins nothing any more. `followed_seconds` is for how long the record has been followed, by
-    a clock that only counts: where the wall clock is late, the time is at least so much after the record's issue.
+    before; `ended` why the record begins nothing any more. `followed_seconds` is for how long the record has been
+    followed, by a clock that only counts: where the wall clock is late, the time is at least so much after the record's
+    issue.
     """
 
     machine: FleetMachine
