@@ -27,6 +27,7 @@ MODULES_LEFT_OUT: Final = {
     "daemon/config/schema.py": "the reference of the configuration, one document in English",
     "daemon/config/schema_base.py": "errors of the schema itself, for programmers",
     "daemon/config/alert_metrics.py": "the reference of the configuration, one document in English",
+    "daemon/fleet/reports.py": "the protocol between machines and keepers, for programmers",
     "daemon/health/metrics.py": "descriptions of metrics, which Prometheus has in English",
     "daemon/state/store.py": "statements of SQL, and events of the log",
     "daemon/system/background.py": "names of tasks",
@@ -89,6 +90,7 @@ LABELS: Final = (
     *("started", "enabled", "directories", "unchanged", "wrote", "left", "next", "warning: {text}"),
     *("Token", "Continue", "file", "files", "over", "kept: live", "kept: held", "canary", "{span}, acknowledged"),
     *("{count} file", "{count} warning", "{count} warnings", "{count} clip", "{count} clips", "{count} entries"),
+    *("{count} machine", "{count} machines"),
     # what is filled into a sentence by a word: cannot {kind} {version}
     *(
         "activate",
@@ -124,6 +126,7 @@ NO_SENTENCE: Final = re.compile(
     r"^:root\{|^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|ALTER|DROP|<)|\x1b|"
     r"\r\n|^[\w./-]+/[\w+.-]+;|^(GET|POST) |^%|"
     r"^(default|script|style|img)-src|no-store|max-age|^camera=|^Connection: |^# |^\[models\]|-m modelward\.daemon$|"
+    r"^untrusted comment: ?$|^signature made by modelward$|^\{mark\} sequence=|^public_keys = |"
     r"^(Bearer|Basic|Host:|--socket|chown|modelward|OK|current ->) |^Content-[A-Za-z-]+: |^\[test\]|"
     r"^(usr/local|bin boot) |^(bad allocation|Failed to allocate memory|alloc failed)$"  # texts that are searched for
 )

@@ -34,7 +34,10 @@ def words(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@pytest.fixture(scope="module", params=[page for page in PAGES if any(b.language in TYPED for b in blocks(page))])
+RUN = [page for page in PAGES if any(b.language in TYPED and not b.not_run for b in blocks(page))]
+
+
+@pytest.fixture(scope="module", params=RUN)
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World]]:
     """One page, and a house that serves, for all of its blocks in order."""
     for program in ("curl", "bash"):

@@ -19,6 +19,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
     ),
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
+    "daemon/cli/test_fleet.py": "daemon/cli/sign.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
     "daemon/cli/test_transcribe.py": (
         "daemon/cli/audio_files.py daemon/cli/transcription_request.py daemon/cli/upload_progress.py"
@@ -33,7 +34,8 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/versions.py",
     "daemon/config/test_load.py": (
-        "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py "
+        "daemon/config/cross_checks.py daemon/config/fleet_checks.py daemon/config/messages.py "
+        "daemon/config/schema.py daemon/config/schema_fleet.py "
         "daemon/config/schema_logs.py daemon/config/schema_alerts.py daemon/config/schema_parts.py"
     ),
     "daemon/health/test_probe_request.py": "daemon/health/probe_clip.py",
@@ -52,6 +54,8 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
+    "daemon/fleet/test_engines.py": ("daemon/fleet/engine.py daemon/fleet/file_engine.py daemon/fleet/https_engine.py"),
+    "daemon/health/test_quiet_times.py": "daemon/config/local_times.py",
     "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",
     "daemon/health/test_sender_process.py": (
         "daemon/health/chat_webhooks.py daemon/health/child_answer.py daemon/health/http_post.py"
@@ -182,7 +186,7 @@ COVERED_BY: dict[str, str] = {
         "worker/validate/publish.py worker/validate/runner.py worker/validate/sensevoice_under_test.py "
         "worker/validate/time_limit.py"
     ),
-    "worker/validate/test_sha256sums.py": "worker/shared/checksums.py",
+    "worker/shared/test_sha256sums.py": "worker/shared/checksums.py",
 }
 
 MODULES = {

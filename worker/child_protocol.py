@@ -21,7 +21,9 @@ class Candidate(msgspec.Struct, frozen=True):
     the budget gate compares with ("" to skip it); zero limits mean none. `memory_short`: the machine has less memory
     now than the rules allow, so running out of it proves nothing about the version. `min_free_bytes` or
     `min_free_fraction` of the disk of `directory` must stay free; the larger one counts. `passed_over` are links
-    directly in the version that were put there by mistake: they are no part of it.
+    directly in the version that were put there by mistake: they are no part of it. `sequence_floor` is the highest
+    number of a signature that was accepted, `accepted_before` the digests that were accepted under this name: they may
+    have a lower one. `now_seconds` is the time by which a signature ends.
     """
 
     path: str
@@ -42,6 +44,9 @@ class Candidate(msgspec.Struct, frozen=True):
     min_free_bytes: int = 0
     min_free_fraction: float = 0.0
     passed_over: tuple[str, ...] = ()
+    sequence_floor: int = 0
+    accepted_before: tuple[str, ...] = ()
+    now_seconds: float = 0.0
 
 
 class GateStarted(Message, frozen=True, tag="gate_started"):
@@ -75,7 +80,8 @@ class Judged(Message, frozen=True):
     `digest` is "" when the validator did not get that far. `changing`: the version was modified while it was read;
     there is no verdict, and it is judged again later. `hindered`: the machine, not the version, prevented a verdict (no
     memory, no disk, stopped); it is tried again later. `incomplete`: the rejection may end when the rest of a copy
-    comes. `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading.
+    comes. `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading. `sequence`
+    is the number in its signature, 0 for none.
     """
 
     accepted: bool
@@ -87,6 +93,7 @@ class Judged(Message, frozen=True):
     changing: bool = False
     hindered: bool = False
     incomplete: bool = False
+    sequence: Count = 0
 
 
 FromValidator = GateStarted | GateDone | Copied | Judged

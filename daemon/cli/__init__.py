@@ -42,6 +42,8 @@ VERBS: Final = {
     "reload": "read the configuration again, wait, and show what was refused",
     "install": "put units, user and directories in place from the installed package",
     "uninstall": "take the units away; models, state, logs and configuration stay",
+    "sign": "sign a version, so that machines with the public key accept it",
+    "fleet": "make a key, and publish the version that many machines shall serve",
     "transcribe": "send audio to the service and print the text",
 }
 

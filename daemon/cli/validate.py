@@ -123,6 +123,7 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ans
                 path,
                 capacity=capacity(),
                 available_bytes=available_bytes(),
+                now_seconds=SystemClock().wall(),
                 passed_over=misplaced_links.found(path.parent, path.name),
             ),
             processes.spawn,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from .alert_metrics import impossible, unreachable
+from .fleet_checks import is_nats
 from .protected_paths import refusal
 from .schema import Config
 from .schema_alerts import AlertRule
@@ -37,6 +38,7 @@ def findings(config: Config) -> list[Finding]:
         *_logs(config),
         *_lists(config),
         *_alerts(config),
+        *_fleet(config),
     ]
 
 
@@ -149,6 +151,7 @@ def _lists(config: Config) -> Iterator[Finding]:
         ("workers.model_aliases", ""): list(config.workers.model_aliases),
         ("workers.cors_origins", ""): list(config.workers.cors_origins),
         ("jobs.callbacks", ""): list(config.jobs.callbacks),
+        ("fleet.labels", ""): list(config.fleet.labels),
     }
     for (key, field), values in lists.items():
         for index, value in enumerate(values):
@@ -197,3 +200,21 @@ def _alerts(config: Config) -> Iterator[Finding]:
     for key, count in lists.items():
         if count > _MAX_NAMES:
             yield Finding((key,), f"has {count} entries; at most {_MAX_NAMES}")
+
+
+def _fleet(config: Config) -> Iterator[Finding]:
+    fleet = config.fleet
+    if fleet.url and not fleet.public_keys:
+        yield Finding(
+            ("fleet.public_keys", "fleet.url"),
+            "is empty while fleet.url is set: anybody could choose the version; the keys that sign the record",
+        )
+    if fleet.keeper and not is_nats(fleet.url):
+        yield Finding(("fleet.keeper", "fleet.url"), "is true, and fleet.url leads to no NATS server; false")
+    if fleet.credentials and fleet.url.startswith("file:"):
+        yield Finding(("fleet.credentials", "fleet.url"), 'is not used for a file; ""')
+    if fleet.ca_file and not fleet.url.startswith(("https:", "tls:", "nats:")):
+        yield Finding(("fleet.ca_file", "fleet.url"), 'is not used without a server; ""')
+    for key, names in {"fleet.labels": fleet.labels, "fleet.public_keys": fleet.public_keys}.items():
+        if len(names) > _MAX_NAMES:
+            yield Finding((key,), f"has {len(names)} entries; at most {_MAX_NAMES}")

@@ -41,12 +41,13 @@ from .schema_alerts import (
     QuietHours,
 )
 from .schema_base import Location, Mistaken
+from .schema_fleet import FleetSection
 from .schema_logs import LogsExtra, LogsSection
 from .schema_parts import Section
 
 __all__ = [
     "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRoute", "AlertRule", "AlertWebhook", "Alerts", "Applies", "Change",
-    "Config", "ControlSection", "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection",
+    "Config", "ControlSection", "DiskClass", "DiskSection", "FleetSection", "JobsSection", "LogsExtra", "LogsSection",
     "MaintenanceWindow", "Models", "MonitorSection", "Panel", "ProbeSection", "QuietHours", "RolloutSection",
     "Section", "SpeechSection", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default",
     "parse",
@@ -181,6 +182,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     "monitor": dict.fromkeys(MonitorSection.model_fields, "live"),
     "probe": dict.fromkeys(ProbeSection.model_fields, "live"),
     "alerts": dict.fromkeys((field.alias or name for name, field in Alerts.model_fields.items()), "live"),
+    "fleet": dict.fromkeys(FleetSection.model_fields, "live"),
 }  # fmt: skip
 _SECRET: Final = {"alerts.to", "alerts.route", "alerts.webhook", "alerts.heartbeat"}
 

@@ -23,6 +23,7 @@ from .schema_alerts import (
     ProbeSection,
 )
 from .schema_base import Field
+from .schema_fleet import FleetSection
 from .schema_logs import LogsSection
 from .schema_parts import AbsolutePath, OptionalPath, Section
 from .validators import (
@@ -313,3 +314,4 @@ class Config(Section):
     monitor: MonitorSection = MonitorSection()
     probe: ProbeSection = ProbeSection()
     alerts: Alerts = Alerts()
+    fleet: FleetSection = FleetSection()

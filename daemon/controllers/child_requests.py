@@ -35,7 +35,10 @@ def candidate(
     *,
     capacity: Capacity,
     available_bytes: int | None,
+    now_seconds: float,
     passed_over: tuple[str, ...] = (),
+    sequence_floor: int = 0,
+    accepted_before: tuple[str, ...] = (),
 ) -> Candidate:
     """The request to validate the version at `path` under this configuration, on a machine with that capacity. The
     validator gets its directory when it is started.
@@ -60,6 +63,9 @@ def candidate(
         min_free_bytes=config.disk.min_free.size_bytes if config.disk.min_free.percent is None else 0,
         min_free_fraction=(config.disk.min_free.percent or 0.0) / 100,
         passed_over=passed_over,
+        sequence_floor=sequence_floor,
+        accepted_before=accepted_before,
+        now_seconds=now_seconds,
     )
 
 

@@ -12,10 +12,10 @@ from math import isfinite
 from typing import Final
 
 from ..config.load import Config
+from ..config.local_times import zone_of
 from ..health import digest
 from ..health.digest import DayCounts, DigestFacts
 from ..health.probe_record import ProbeRecord
-from ..health.quiet_times import zone_of
 from ..state.async_store import AsyncStore, CannotKeep
 from ..status.snapshot import Snapshot
 from ..system.clock import Clock

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ..answers.alerts import AlertsTestAnswer
 from ..config.load import Config
+from ..config.local_times import zone_of
 from ..health import message_text
 from ..health.addresses import Address, receivers
 from ..health.alert_record import MAX_MISSED
@@ -27,7 +28,7 @@ from ..health.notification_planner import (
     NotificationPace,
     plan,
 )
-from ..health.quiet_times import clock_text, zone_of
+from ..health.quiet_times import clock_text
 from ..health.wording import Wording
 from ..system.clock import Clock
 

@@ -38,7 +38,7 @@ from .child_requests import candidate
 from .child_work import ChildWork
 from .copy_watch import CopyWatch
 from .misplaced_watch import MisplacedWatch
-from .verdict_memory import VerdictMemory
+from .verdict_memory import SignedBefore, VerdictMemory
 
 BROKE = "an error in the daemon, which is in the log"
 CHANGES_BELIEVED = 3
@@ -258,8 +258,9 @@ class Validation:
         self.still_seconds = 0.0
         try:
             await self._work.remove_unfinished()
+            before = await self.verdicts.signed_before(name)
             answer = await validate(
-                await asyncio.to_thread(self._candidate, entry.seen, live_artifact),
+                await asyncio.to_thread(self._candidate, entry.seen, live_artifact, before),
                 spawn,
                 root=self._work.root,
                 argv=python(MODULE),
@@ -287,7 +288,7 @@ class Validation:
             self.copy = WantedForm(entry.name, message.digest, copy=str(directory), bytes=message.bytes)
             self._happened()
 
-    def _candidate(self, seen: VersionSeen, live_artifact: str) -> Candidate:
+    def _candidate(self, seen: VersionSeen, live_artifact: str, before: SignedBefore) -> Candidate:
         """The request for the validator. On a thread: it reads the machine's figures."""
         config = self._config()
         return candidate(
@@ -296,7 +297,10 @@ class Validation:
             live_artifact,
             capacity=capacity(),
             available_bytes=available_bytes(),
+            now_seconds=self._clock.wall(),
             passed_over=tuple(name for name, _ in seen.misplaced),
+            sequence_floor=before.sequence,
+            accepted_before=before.digests,
         )
 
     def _stands(self, still_seconds: float) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from msgspec import Struct
+
 from ...worker.shared.installed_release import installed
 from ..config.load import Config
 from ..models import verdict as v
@@ -19,9 +21,16 @@ from ..models.catalog import Catalog, CatalogEntry
 from ..models.lifecycle import VersionState
 from ..models.snapshot import RootSeen
 from ..state.async_store import AsyncStore, CannotKeep
-from ..state.store import Sighting
+from ..state.store import Sighting, Store
 
 MOST_GONE: Final = 100
+
+
+class SignedBefore(Struct, frozen=True):
+    """The highest number of an accepted signature, and what was accepted under one name."""
+
+    sequence: int = 0
+    digests: tuple[str, ...] = ()
 
 
 class VerdictMemory:
@@ -39,9 +48,23 @@ class VerdictMemory:
         """Stores a verdict on these bytes of `entry`. Raises CannotKeep."""
         sighting = Sighting(fingerprint, verdict.digest, entry.arrived)
         record = v.to_record(verdict)
-        await self._async_store.do(lambda store: store.remember_verdict(entry.name, sighting, conditions, record))
+
+        def keep(store: Store) -> None:
+            if verdict.accepted and verdict.sequence:  # first: it must not be missing where the verdict is kept
+                store.take_version(entry.name, verdict.digest, verdict.sequence)
+            store.remember_verdict(entry.name, sighting, conditions, record)
+
+        await self._async_store.do(keep)
         self._sightings.pop(entry.name, None)
         self._sightings[entry.name] = sighting  # the last in order
+
+    async def signed_before(self, name: str) -> SignedBefore:
+        """What a signature is compared with; nothing while none is required. Raises CannotKeep."""
+        if not self._config().validation.public_keys:
+            return SignedBefore()
+        return await self._async_store.do(
+            lambda store: SignedBefore(store.highest_sequence(), store.taken_digests(name))
+        )
 
     async def forget(self, name: str) -> None:
         """Forgets the verdict, so that the version is validated again."""

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from ..config.cron import daily
+from ..config.local_times import last_begin, next_begin
 from ..units import HOUR, percent, size, span
 from .message_text import Text, fit, line
-from .quiet_times import last_begin, next_begin
 
 FACT: Final = "alert-digest"
 LATE_SECONDS: Final = 6 * HOUR

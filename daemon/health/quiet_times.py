@@ -7,19 +7,18 @@ the clock skips moves by that hour. A begin in an hour that comes twice counts o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from ..config.cron import CronTimes, clock_time, daily, parse
+from ..config.cron import clock_time, daily, parse
+from ..config.local_times import last_begin, last_begin_of_day, local_moment, local_time, next_begin, zone_of
 from ..config.schema_alerts import Alerts, MaintenanceWindow
 from ..units import DAY, HOUR
 from .mutes import named
 
 FAR_SECONDS: Final = 6 * HOUR
 """A plan holds so long at most, also when nothing opens or closes."""
-CLOCK_SECONDS: Final = 4 * HOUR
-"""More than a clock is ever changed by, and an hour."""
 PASSES: Final = "critical"
 
 
@@ -61,14 +60,9 @@ def quiet_plan(alerts: Alerts, wall: float) -> QuietPlan:
     return QuietPlan(tuple(found), wall, min([wall + FAR_SECONDS, *_changes(alerts, zone, found, wall)]))
 
 
-def zone_of(name: str) -> ZoneInfo | None:
-    """The time zone, which the configuration's check has loaded; None for the machine's own."""
-    return ZoneInfo(name) if name else None
-
-
 def clock_text(wall: float, zone: ZoneInfo | None) -> str:
     """A moment within about a day, as text for people."""
-    return _local(wall, zone).strftime("%d %b %H:%M")
+    return local_time(wall, zone).strftime("%d %b %H:%M")
 
 
 def maintenance(entry: MaintenanceWindow, zone: ZoneInfo | None, wall: float) -> OpenWindow | None:
@@ -86,64 +80,14 @@ def quiet_hours(alerts: Alerts, zone: ZoneInfo | None, wall: float) -> OpenWindo
         return None
     hour, minute = clock_time(quiet.from_)
     times = parse(f"{minute} {hour} * * {','.join(quiet.days) or '*'}")
-    begin = _last(times, zone, wall, DAY + 2 * HOUR)
+    begin = last_begin_of_day(times, zone, wall, DAY + 2 * HOUR)
     if begin is None:
         return None
     day, _ = begin
     if quiet.to <= quiet.from_:  # by the clock as configured: it may have left out the begin of this very day
         day += timedelta(days=1)
-    until = _moment(day, *clock_time(quiet.to), zone)
+    until = local_moment(day, *clock_time(quiet.to), zone)
     return OpenWindow((), True, until, "quiet hours") if wall < until else None
-
-
-def last_begin(times: CronTimes, zone: ZoneInfo | None, wall: float, within: float) -> float | None:
-    """The last begin that is not later than `wall`, at most `within` seconds ago."""
-    begin = _last(times, zone, wall, within)
-    return None if begin is None else begin[1]
-
-
-def _last(times: CronTimes, zone: ZoneInfo | None, wall: float, within: float) -> tuple[date, float] | None:
-    """Its date as configured, and its moment: the clock may have left it out, and so put it on another hour or day."""
-    day = _local(wall, zone).date() + timedelta(days=1)  # a begin is never a day away from its date
-    for _ in range(int(within // DAY) + 3):
-        found = max((moment for moment in _begins(times, zone, day, wall, -1) if moment <= wall), default=None)
-        if found is not None:
-            return (day, found) if wall - found <= within else None
-        day -= timedelta(days=1)
-    return None
-
-
-def next_begin(times: CronTimes, zone: ZoneInfo | None, wall: float) -> float | None:
-    """The next begin after `wall`, if it is within two days."""
-    day = _local(wall, zone).date()
-    for later in range(3):
-        begins = _begins(times, zone, day + timedelta(days=later), wall, 1)
-        found = min((moment for moment in begins if moment > wall), default=None)
-        if found is not None:
-            return found
-    return None
-
-
-def _begins(times: CronTimes, zone: ZoneInfo | None, day: date, wall: float, way: int) -> Iterator[float]:
-    """The begins of a day that may be the nearest after `wall` (`way` 1) or before it (-1): some hours of them.
-
-    An hour is passed over when it lies wholly on the other side of `wall`, or behind one that was found on this side:
-    with CLOCK_SECONDS between, because a changed clock puts moments out of order.
-    """
-    if not times.on(day):
-        return
-    found: float | None = None
-    for hour in times.hours[::way]:
-        first = _moment(day, hour, 0, zone)
-        if way * (first - wall) < -CLOCK_SECONDS:
-            continue
-        if found is not None and way * (first - found) > CLOCK_SECONDS:
-            return
-        for minute in times.minutes:
-            moment = _moment(day, hour, minute, zone)
-            if found is None and (moment > wall if way > 0 else moment <= wall):
-                found = moment
-            yield moment
 
 
 def _changes(alerts: Alerts, zone: ZoneInfo | None, windows: Iterable[OpenWindow], wall: float) -> Iterator[float]:
@@ -155,12 +99,3 @@ def _changes(alerts: Alerts, zone: ZoneInfo | None, windows: Iterable[OpenWindow
         moment = next_begin(each, zone, wall)
         if moment is not None:
             yield moment
-
-
-def _local(wall: float, zone: ZoneInfo | None) -> datetime:
-    return datetime.fromtimestamp(wall, zone)
-
-
-def _moment(day: date, hour: int, minute: int, zone: ZoneInfo | None) -> float:
-    """Wall seconds of a local time, without a zone by the machine's own; the first one of two."""
-    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()

@@ -32,7 +32,8 @@ class Verdict(Struct, frozen=True):
     """`digest` is "" when the validator did not get that far; `artifact` is the path of an accepted
     version's copy.
 
-    `judged_at` is RFC 3339 in UTC. `incomplete`: rejected because of files that may still be copied; it is not stored.
+    `judged_at` is RFC 3339 in UTC. `sequence` is the number in its signature, 0 for none. `incomplete`: rejected
+    because of files that may still be copied; it is not stored.
     """
 
     accepted: bool
@@ -45,6 +46,7 @@ class Verdict(Struct, frozen=True):
     judged_at: str = ""
     load_seconds: float = 0.0
     incomplete: bool = False
+    sequence: int = 0
 
 
 class Changing(Struct, frozen=True):
@@ -89,6 +91,7 @@ def judged(message: child_protocol.Judged, gates: Sequence[GateResult], judged_a
         load_seconds=message.load_seconds,
         judged_at=judged_at,
         incomplete=message.incomplete and not accepted,
+        sequence=message.sequence,
     )
 
 
@@ -132,6 +135,7 @@ def to_record(verdict: Verdict) -> dict[str, Any]:
         "load_bytes": verdict.load_bytes,
         "load_seconds": verdict.load_seconds,
         "judged_at": verdict.judged_at,
+        "sequence": verdict.sequence,
     }
 
 
@@ -154,6 +158,7 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
             load_bytes=int(record.get("load_bytes", 0)),
             load_seconds=float(record.get("load_seconds", 0.0)),
             judged_at=str(record.get("judged_at", "")),
+            sequence=int(record.get("sequence", 0)),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as e:
         raise ValueError(f"cannot read a verdict: {type(e).__name__}: {e}") from e

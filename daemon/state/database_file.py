@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import quote
 
 from ..errors import ModelwardError
+from . import sequences
 
 MAX_DAMAGED: Final = 3
 CACHE_KIB: Final = 256
@@ -33,6 +34,8 @@ CREATE TABLE sightings (
 CREATE TABLE held (version TEXT PRIMARY KEY, because TEXT NOT NULL, time REAL NOT NULL) STRICT;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
+_LATER: Final = sequences.TABLE
+"""Tables that a file of an earlier release gets when it is opened; that release passes over them."""
 Place = tuple[tuple[int, int] | None, ...]
 """Device and inode of the file and of the log beside it; None for one that does not exist."""
 
@@ -63,7 +66,7 @@ def open_file(
 def open_memory() -> sqlite3.Connection:
     """The same tables in memory, empty."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+    db.executescript(f"BEGIN; {_SCHEMA} {_LATER} COMMIT;")
     return db
 
 
@@ -175,6 +178,7 @@ def _connect(path: Path, wall: float, wait_seconds: float) -> sqlite3.Connection
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
         elif db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("it fails the check of SQLite")
+        db.executescript(_LATER)
         db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (OPENED, f"{wall:.3f}"))
     except (sqlite3.Error, UnicodeDecodeError, CannotOpen):
         db.close()

@@ -15,7 +15,7 @@ from msgspec import Struct
 MAX_LINES: Final = 2_000
 MAX_BYTES: Final = 4 << 20
 """The limit of history in memory."""
-_COLUMNS: Final = {"verdicts": 5, "sightings": 4, "held": 3, "facts": 2}
+_COLUMNS: Final = {"verdicts": 5, "sightings": 4, "held": 3, "facts": 2, "taken": 7}
 _LINES: Final = "SELECT id, time, kind, version, because, detail FROM history"
 Line = tuple[int, float, str, str, str, str]
 
@@ -35,6 +35,8 @@ def load(source: sqlite3.Connection, memory: sqlite3.Connection) -> LoadedRows:
     newest, whole = 0, True
     for table, columns in _COLUMNS.items():
         try:
+            if table == "taken" and not _exists(source, table):
+                continue  # a file of an earlier release
             rows = source.execute(f"SELECT * FROM {table}").fetchall()
             memory.executemany(_into(table, columns), rows)
         except (sqlite3.Error, UnicodeDecodeError):
@@ -46,6 +48,10 @@ def load(source: sqlite3.Connection, memory: sqlite3.Connection) -> LoadedRows:
     except (sqlite3.Error, UnicodeDecodeError):
         whole = False
     return LoadedRows(newest, whole)
+
+
+def _exists(source: sqlite3.Connection, table: str) -> bool:
+    return source.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
 
 def _newest(source: sqlite3.Connection) -> Iterator[Line]:

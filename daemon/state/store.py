@@ -19,7 +19,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from ..system.clock import Clock, rfc3339
-from . import database_file
+from . import database_file, sequences
 from . import rows as state_rows
 from .database_file import CannotOpen
 from .rows import LoadedRows
@@ -265,6 +265,30 @@ class Store:
     def held(self) -> dict[str, str]:
         """Held versions with their reasons."""
         return dict(self._db.execute("SELECT version, because FROM held").fetchall())
+
+    # numbers of signatures
+
+    def take_version(self, version: str, digest: str, sequence: int) -> None:
+        """A signed version was accepted."""
+        row = sequences.TakenRow(_text(digest), sequence, 0.0, "")
+        sequences.take(self._db, sequences.VERSION, _text(version), row, self.clock.wall())
+
+    def highest_sequence(self) -> int:
+        """The highest number of an accepted version's signature; 0 for none."""
+        found = sequences.newest(self._db, sequences.VERSION)
+        return 0 if found is None else found.sequence
+
+    def taken_digests(self, version: str) -> tuple[str, ...]:
+        """What was accepted with a number under this name."""
+        return sequences.digests(self._db, sequences.VERSION, _text(version))
+
+    def take_record(self, row: sequences.TakenRow) -> None:
+        """The record of a fleet was accepted."""
+        sequences.take(self._db, sequences.RECORD, "", row, self.clock.wall())
+
+    def taken_record(self) -> sequences.TakenRow | None:
+        """The record of a fleet that was accepted last."""
+        return sequences.newest(self._db, sequences.RECORD)
 
     # facts
 

@@ -47,7 +47,7 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "zstandard": ("tests/daemon/upkeep/logs/test_archive_pieces.py",),
     "av": ("tests/worker/audio/test_media.py",),
     "silk-python": ("tests/worker/audio/test_media.py",),
-    "cryptography": ("tests/worker/validate/test_minisign.py",),
+    "cryptography": ("tests/worker/shared/test_minisign.py", "tests/worker/shared/test_minisign_keys.py"),
     "apprise": (_SENDING,),
     "pytest": ("tests/test_floors.py",),
     "pytest-timeout": ("tests/test_floors.py",),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from modelward.daemon.config import validators
+from modelward.daemon.config import fleet_checks, validators
 from modelward.daemon.config.load import APPLIES, Config
 from modelward.daemon.config.messages import submodel
 from modelward.daemon.config.schema_base import ConfigTable, FieldInfo
@@ -58,6 +58,9 @@ _BY_NAME = {
     id(validators.web_address): "web address",
     id(validators.web_address_or_none): 'web address or ""',
     id(validators.time_zone): 'name of a time zone or ""',
+    id(fleet_checks.fleet_url): "address of a record, or servers",
+    id(fleet_checks.machine_name): "name: letters, digits, _ and -, at most 63",
+    id(fleet_checks.fleet_label): "label",
     id(validators.share): "share of the disk (10%) or size",
 }
 _BY_MAKER = {"duration": "duration", "size": "size", "whole": "whole number", "number": "number"}

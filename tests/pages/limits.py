@@ -10,6 +10,7 @@ from modelward.daemon.api import events
 from modelward.daemon.api import server as admin
 from modelward.daemon.config import load, validators
 from modelward.daemon.config.schema import Config
+from modelward.daemon.fleet import acceptance, agent_planner, manifest, record, reports, signature, waves
 from modelward.daemon.health import (
     addresses,
     alert_record,
@@ -33,7 +34,7 @@ from modelward.daemon.panel import (
     tokens,
 )
 from modelward.daemon.panel import server as panel
-from modelward.daemon.state import store
+from modelward.daemon.state import sequences, store
 from modelward.daemon.system import tcp_listener
 from modelward.daemon.units import show_duration, show_size
 from modelward.daemon.upkeep.disk import sweeper_process, walk
@@ -85,6 +86,7 @@ def tables() -> dict[str, str]:
         "limits-versions": _versions(),
         "limits-workers": _workers(),
         "limits-upkeep": _upkeep(),
+        "limits-fleet": _fleet(),
         "limits-daemon": _daemon(),
     }
     return {name: _table(rows) for name, rows in made.items()}
@@ -355,6 +357,23 @@ def _daemon() -> Iterable[Row]:
         "messages to one address",
         f"{addresses.PER_MINUTE} a minute, {delivery.MAX_QUEUE} waiting",
         "grouped; the oldest go",
+    )
+
+
+def _fleet() -> Iterable[Row]:
+    yield "a signed record", _bytes(signature.MAX_SIGNED_BYTES), "refused"
+    yield "waves, and labels of one", f"{record.MAX_WAVES}, {record.MAX_LABELS}", "refused"
+    yield "pause between two waves", _time(record.MAX_PAUSE_SECONDS), "refused"
+    yield "sources of a version", str(record.MAX_SOURCES), "refused"
+    yield "files of a version that is signed", f"{manifest.MAX_FILES:,}", "refused"
+    yield "a report of a machine", _bytes(reports.MAX_REPORT_BYTES), "refused"
+    yield "silence of a machine that is waited for", _time(waves.SEEN_SECONDS), "it is late"
+    yield "error of a machine's clock", _time(acceptance.CLOCK_ERROR_SECONDS), "a new record waits for a day"
+    yield "downloads with other bytes than promised", str(agent_planner.MAX_WRONG), "no more for this record"
+    yield (
+        "numbers of accepted signatures that are remembered",
+        str(sequences.MAX_ROWS[sequences.VERSION]),
+        "the oldest go",
     )
 
 

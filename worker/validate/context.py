@@ -39,7 +39,8 @@ class Hindered(NoVerdict):
 class Context(Struct):
     """One validation under way. The gates fill it.
 
-    The layout gate fills `files` and `digest`, the signature gate `operators`. The load gate fills `subject`,
+    The layout gate fills `files` and `digest`, the integrity gate `sequence` (of its signature; 0: none), the signature
+    gate `operators`. The load gate fills `subject`,
     `baseline_bytes` (resident before it), `load_bytes` (taken by loading and one run) and `load_seconds` (CPU time of
     loading). The golden gate fills `clips`. A gate that fails for what the rest of a copy may still bring sets
     `incomplete`.
@@ -50,6 +51,7 @@ class Context(Struct):
     files: dict[str, ArtifactFile] = field(default_factory=dict)
     digest: str = ""
     model: str = ""
+    sequence: int = 0
     operators: frozenset[str] = frozenset()
     subject: Subject | None = None
     baseline_bytes: int = 0

@@ -130,4 +130,5 @@ def _verdict(context: Context, *, accepted: bool, because: str, no_verdict: NoVe
         changing=no_verdict is not None and not isinstance(no_verdict, Hindered),
         hindered=isinstance(no_verdict, Hindered),
         incomplete=context.incomplete and not accepted,
+        sequence=context.sequence,
     )

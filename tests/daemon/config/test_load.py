@@ -99,6 +99,7 @@ def test_lists_the_keys_when_nothing_is_near() -> None:
     assert mistakes("[monitor]\nxyzzy = 1")["monitor.xyzzy"] == "no such key; the keys here are interval, alert"
 
 
+KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
 WRONG = {
     "models.root": ['"models"', '"/a/../b"', "3", '"/a\\nb"'],
     "models.link": ['""', '"a/b"', '".."', "[]"],
@@ -131,6 +132,12 @@ WRONG = {
     "disk.min_free": ['"110%"', '"much"'],
     "monitor.interval": ["0"],
     "alerts.to": ['["not an address"]', '"mailto://a@b"'],
+    "fleet.url": [
+        '"http://a/b"', '"nats://a"', '"nats://u:p@a:4222"', '"nats://a:1,https://b/"', '"https://u:p@a/b"',
+        '"file://a/b"', '"file:///a/../b"', '"https://a/b?c"', '"record.json"',
+    ],
+    "fleet.name": ['"a.b"', '"-a"'],
+    "fleet.labels": ['["Canary"]', '"canary"'],
 }  # fmt: skip
 
 
@@ -547,3 +554,27 @@ def test_shows_changed_lists_of_tables() -> None:
 def test_nothing_of_a_configuration_can_be_changed() -> None:
     with pytest.raises(AttributeError, match="never changes"):
         Config().models.keep = 4
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('url = "https://a/b"', "fleet.public_keys"),
+        (f'url = "https://a/b"\npublic_keys = ["{KEY}"]\nkeeper = true', "fleet.keeper"),
+        (f'url = "file:///a/b"\npublic_keys = ["{KEY}"]\ncredentials = "/c"', "fleet.credentials"),
+        (f'url = "file:///a/b"\npublic_keys = ["{KEY}"]\nca_file = "/c"', "fleet.ca_file"),
+        ("keeper = true", "fleet.keeper"),
+        (f"public_keys = {[KEY] * 33}".replace("'", '"'), "fleet.public_keys"),
+        ('labels = ["a", "a"]', "fleet.labels[1]"),
+    ],
+)
+def test_keys_of_the_fleet_that_contradict_each_other_are_named(text: str, key: str) -> None:
+    assert list(mistakes(f"[fleet]\n{text}")) == [key]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nats://a:4222", "tls://a:4222,tls://[::1]:4222/", "https://a.example:8443/fleet/record.json", "file:///m/r"],
+)
+def test_a_fleet_has_a_record_somewhere(url: str) -> None:
+    assert parse(f'[fleet]\nurl = "{url}"\npublic_keys = ["{KEY}"]', "test").fleet.url == url

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.daemon.fleet.records import KEY
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.validation import RETRY_SECONDS, Validation
-from modelward.daemon.controllers.verdict_memory import MOST_GONE
+from modelward.daemon.controllers.verdict_memory import MOST_GONE, SignedBefore, VerdictMemory
+from modelward.daemon.fleet.manifest import sign_version
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import Missing, RootSeen, VersionSeen
@@ -23,12 +25,16 @@ from modelward.daemon.state.async_store import AsyncStore
 from modelward.daemon.state.store import Sighting, Store
 from modelward.daemon.system.background import Background
 from modelward.daemon.system.clock import SystemClock
+from modelward.worker.shared.minisign_keys import public_line
 
 CLOCK = SystemClock()
 
 
 def validation(
-    path: Path, async_store: AsyncStore, progress: Callable[[str, object], None] = lambda version, message: None
+    path: Path,
+    async_store: AsyncStore,
+    progress: Callable[[str, object], None] = lambda version, message: None,
+    public_keys: str = "[]",
 ) -> Validation:
     place = {name: json.dumps(str(path / name)) for name in ("models", "run", "state", "cache")}
     config = parse(
@@ -38,6 +44,7 @@ def validation(
         settle = 0.05
         [validation]
         alert_after = 0
+        public_keys = {public_keys}
         [control]
         runtime_dir = {place["run"]}
         state_dir = {place["state"]}
@@ -345,5 +352,49 @@ def test_a_version_whose_judgement_ends_by_an_unexpected_error_is_tried_again_wi
         await soon(begun)
         await soon(lambda: not one.busy)
         assert entry.state is VersionState.REJECTED, "no model at all"
+
+    run(tmp_path, test)
+
+
+def test_numbers_of_accepted_signatures_are_kept_and_bind_what_comes_after(tmp_path: Path) -> None:
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        one = validation(tmp_path, async_store)
+        await one.scan()
+        entry = one.catalog.entries()[0]
+        for verdict in (
+            v.Verdict(True, "", digest="aa", artifact="/a", sequence=7),
+            v.Verdict(False, "", digest="bb", sequence=9),
+        ):
+            await one.verdicts.remember(entry, "f", verdict, "c")
+        assert store.highest_sequence() == 7
+        assert await one.verdicts.signed_before(entry.name) == SignedBefore()  # no signature is required
+        key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+        signed = VerdictMemory(
+            lambda: parse(f'[validation]\npublic_keys = ["{key}"]', "test"), async_store, one.catalog
+        )
+        assert await signed.signed_before(entry.name) == SignedBefore(7, ("aa",))
+        assert await signed.signed_before("other") == SignedBefore(7)
+
+    run(tmp_path, test)
+
+
+def test_an_old_signed_version_is_rejected_by_the_number_of_a_newer_one(tmp_path: Path) -> None:
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        for name, sequence in (("v1.0", 6), ("v1.1", 8)):
+            (tmp_path / "models" / name / "tokens.txt").write_text("a 0")
+            sign_version(tmp_path / "models" / name, KEY, f"modelward sequence={sequence}")
+        store.take_version("v0.9", "of before", 7)
+        one = validation(tmp_path, async_store, public_keys=f'["{public_line(KEY.public)}"]')
+        await one.start()
+        await one.scan()
+
+        def judged() -> bool:
+            one.next("", None)
+            return all(entry.verdict is not None for entry in one.catalog.entries())
+
+        await soon(judged)
+        because = {entry.name: entry.verdict.because for entry in one.catalog.entries() if entry.verdict is not None}
+        assert "has the number 6, and number 7 was accepted before" in because["v1.0"]
+        assert "number" not in because["v1.1"]
 
     run(tmp_path, test)

@@ -9,7 +9,8 @@ import pytest
 
 from modelward.daemon.config.cron import parse as parse_cron
 from modelward.daemon.config.load import Alerts, parse
-from modelward.daemon.health.quiet_times import FAR_SECONDS, last_begin, next_begin, quiet_plan
+from modelward.daemon.config.local_times import last_begin, next_begin
+from modelward.daemon.health.quiet_times import FAR_SECONDS, quiet_plan
 from modelward.daemon.units import DAY
 
 ZONE = "Europe/Berlin"

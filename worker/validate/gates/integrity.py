@@ -2,7 +2,8 @@
 
 It compares the hashes taken during the copy, and reads only SHA256SUMS and its signature. A file that is not listed
 rejects the version, because a model could read it. Documentation, files of download tools and golden/ are accepted
-unlisted, unless a signature is required.
+unlisted, unless a signature is required. A signature with a number below one that was taken before, or past its end,
+rejects too: nobody can bring an old version back, except one that was accepted here under its name.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from ...shared.checksums import MAX_SUMS_BYTES, SUMS
-from ...shared.quantities import count
-from ..context import Context, GateAnswer
-from ..minisign import (
+from ...shared.minisign import (
     MAX_SIGNATURE_BYTES,
     BadSignature,
     parse_key,
     verify,
 )
-from ..sha256sums import BadSums, parse_sums
+from ...shared.quantities import count
+from ...shared.sha256sums import BadSums, parse_sums
+from ...shared.signed_fields import BadFields, SignedFields, read_fields
+from ..context import Context, GateAnswer
 
 SIGNATURE: Final = "SHA256SUMS.minisig"
 _LEFT_BY_TOOLS: Final = frozenset(
@@ -37,18 +39,21 @@ def check(context: Context) -> GateAnswer:
             return context.fails(f"no {SUMS}, and checksums = required", incomplete=True)
         return GateAnswer(True, f"no {SUMS}, not required")
     data = _head(context, SUMS, MAX_SUMS_BYTES)
-    signed = ""
+    comment: str | None = None
     try:
         if keys:
-            signed = f", signed ({_verified(context, data)})"
+            comment = _verified(context, data)
+            if because := _replayed(context, read_fields(comment)):
+                return context.fails(because)
         sums = parse_sums(data)
     except BadSums as e:
         return GateAnswer(False, f"{SUMS}: {e}")
-    except BadSignature as e:
+    except (BadSignature, BadFields) as e:
         return GateAnswer(False, f"{SIGNATURE}: {e}")
     if wrong := _first_difference(context, sums, strict=bool(keys)):
         return context.fails(wrong, incomplete=True)
-    return GateAnswer(True, f"{count(len(sums), 'file')} as in {SUMS}{signed}")
+    files = count(len(sums), "file")
+    return GateAnswer(True, f"{files} as in {SUMS}" if comment is None else f"{files} as in {SUMS}, signed ({comment})")
 
 
 def _verified(context: Context, data: bytes) -> str:
@@ -56,6 +61,28 @@ def _verified(context: Context, data: bytes) -> str:
         raise BadSignature("missing, and public_keys is not empty")
     signature = _head(context, SIGNATURE, MAX_SIGNATURE_BYTES)
     return verify(data, signature, [parse_key(text) for text in context.candidate.public_keys])
+
+
+def _replayed(context: Context, fields: SignedFields) -> str:
+    """Why a signature that holds is not good any more; "" when it is.
+
+    What was accepted before may be judged again at any time: another release, another rule.
+    """
+    candidate = context.candidate
+    context.sequence = fields.sequence
+    if context.digest in candidate.accepted_before:
+        return ""
+    if fields.sequence and fields.sequence < candidate.sequence_floor:
+        return (
+            f"its signature has the number {fields.sequence}, and number {candidate.sequence_floor} was accepted "
+            "before: it is an old version; to serve it all the same, sign it again with a higher number"
+        )
+    if fields.expires and fields.expires_at <= candidate.now_seconds:
+        return (
+            f"its signature ended at {fields.expires}; sign it again, or, if the clock of this machine is wrong, set "
+            "it and use `modelward validate NAME --again`"
+        )
+    return ""
 
 
 def _first_difference(context: Context, sums: dict[str, str], *, strict: bool) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.worker.shared.test_minisign import Signer
 from tests.worker.validate.contexts import context
-from tests.worker.validate.test_minisign import Signer
 
 from modelward.worker.validate.gates.integrity import SIGNATURE, SUMS, check
 
@@ -78,3 +79,44 @@ def test_a_configured_key_that_is_none_refuses_instead_of_letting_pass(version: 
     (version / SIGNATURE).write_bytes(SIGNER.sign((version / SUMS).read_bytes()))
     answer = check(context(version, public_keys=("nonsense",)))
     assert not answer.passed and "public key" in answer.because
+
+
+def signed(version: Path, comment: str) -> None:
+    names = [p.relative_to(version).as_posix() for p in version.rglob("*") if p.is_file()]
+    (version / SUMS).write_bytes(sums(version, *(n for n in names if n not in (SUMS, SIGNATURE))))
+    (version / SIGNATURE).write_bytes(SIGNER.sign((version / SUMS).read_bytes(), comment=comment))
+
+
+@pytest.mark.parametrize(
+    ("comment", "before", "because"),
+    [
+        ("release", {"sequence_floor": 9}, "5 files"),  # signed without a number: as ever
+        ("modelward sequence=9", {"sequence_floor": 9}, "5 files"),
+        ("modelward sequence=8", {"sequence_floor": 9}, "the number 8, and number 9 was accepted before"),
+        ("modelward sequence=8", {"sequence_floor": 9, "accepted_before": ("other", "same")}, "5 files"),
+        ("modelward sequence=8 expires=2027-01-01T00:00:00Z", {"now_seconds": 1798761599.0}, "5 files"),
+        ("modelward sequence=8 expires=2027-01-01T00:00:00Z", {"now_seconds": 1798761600.0}, "ended at 2027"),
+        (
+            "modelward sequence=8 expires=2027-01-01T00:00:00Z",
+            {"now_seconds": 1e10, "accepted_before": ("same",)},
+            "5 files",
+        ),
+        ("modelward sequence=8 for=gpus", {}, "cannot read"),
+    ],
+)
+def test_an_old_signature_is_refused_unless_its_version_was_accepted_before(
+    version: Path, comment: str, before: dict[str, Any], because: str
+) -> None:
+    signed(version, comment)
+    given = context(version, public_keys=(SIGNER.public,), **before)
+    given.digest = "same"
+    answer = check(given)
+    assert because in answer.because
+    assert answer.passed is (because == "5 files")
+
+
+def test_the_number_is_given_on(version: Path) -> None:
+    signed(version, "modelward sequence=8")
+    given = context(version, public_keys=(SIGNER.public,))
+    assert check(given).passed
+    assert given.sequence == 8

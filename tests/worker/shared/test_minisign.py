@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support import PATIENCE_SECONDS
 
-from modelward.worker.validate.minisign import BadSignature, parse_key, verify
+from modelward.worker.shared.minisign import BadSignature, parse_key, verify
 
 DATA = b"ab  model.onnx\n"
 

@@ -1,0 +1,92 @@
+"""The files of a version that is published: their sizes and digests, and the list that is signed.
+
+It reads the directory and changes nothing in it but the list and its signature. For commands, not for the daemon.
+Invariant: a directory with a link, a device or a name that no list can hold is refused: other machines would not get
+what this one has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
+from ...worker.shared.durable_files import replace_file
+from ...worker.shared.file_kinds import kind_of
+from ...worker.shared.minisign_keys import SecretKey, sign
+from ...worker.shared.quantities import size
+from ...worker.shared.sha256sums import BadSums, parse_sums, written_sums
+from ..errors import Refused
+from ..names import is_version_name
+from ..system.safe_read import open_regular
+
+SIGNATURE: Final = f"{SUMS}.minisig"
+MAX_FILES: Final = 10_000
+MODE: Final = 0o644
+_CHUNK_BYTES: Final = 1 << 20
+
+
+def sizes(directory: Path) -> dict[str, int]:
+    """The size of each file by its path in the version. Raises Refused, OSError."""
+    if not directory.is_dir() or not is_version_name(directory.name):
+        raise Refused(f"cannot publish {directory}: it is not a directory with the name of a version")
+    found = dict[str, int]()
+    for place, directories, files in os.walk(directory, onerror=_raise):
+        for name in (*directories, *files):
+            path = Path(place, name)
+            seen = path.lstat()
+            shown = str(path.relative_to(directory))
+            if not shown.isprintable() or not (stat.S_ISDIR(seen.st_mode) or stat.S_ISREG(seen.st_mode)):
+                what = kind_of(seen.st_mode) if shown.isprintable() else "a name that cannot be printed"
+                raise Refused(f"cannot publish {directory}: {shown!a} is {what}; copy the version with cp -rL first")
+            if stat.S_ISREG(seen.st_mode):
+                found[shown] = seen.st_size
+        if len(found) > MAX_FILES:
+            raise Refused(f"cannot publish {directory}: it has more than {MAX_FILES} files")
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def sign_version(directory: Path, key: SecretKey, comment: str) -> int:
+    """Lists every file in SHA256SUMS and signs it; returns how many. Raises Refused, CannotSign, OSError."""
+    names = [name for name in sizes(directory) if name not in (SUMS, SIGNATURE)]
+    if not names:
+        raise Refused(f"cannot sign {directory}: it has no files")
+    data = written_sums({name: _sha256(directory / name) for name in names})
+    if len(data) > MAX_SUMS_BYTES:
+        raise Refused(f"cannot sign {directory}: its list of files has more than {size(MAX_SUMS_BYTES)}")
+    signature = sign(data, key, comment)
+    replace_file(directory / SUMS, data, MODE)
+    replace_file(directory / SIGNATURE, signature, MODE)
+    return len(names)
+
+
+def manifest(directory: Path) -> tuple[str, int]:
+    """The SHA-256 of SHA256SUMS and the bytes of all that it lists, itself included. Raises Refused, OSError."""
+    there = sizes(directory)
+    if SUMS not in there:
+        raise Refused(f"cannot publish {directory}: it has no {SUMS}; `modelward sign` writes and signs it")
+    with open_regular(directory / SUMS) as file:
+        data = file.read(MAX_SUMS_BYTES + 1)
+    try:
+        sums = parse_sums(data)
+    except BadSums as e:
+        raise Refused(f"cannot publish {directory}: {SUMS}: {e}") from e
+    if missing := sorted(sums.keys() - there.keys()):
+        raise Refused(f"cannot publish {directory}: {missing[0]} is listed in {SUMS} and missing")
+    own = sum(there.get(name, 0) for name in (SUMS, SIGNATURE))
+    return hashlib.sha256(data).hexdigest(), own + sum(there[name] for name in sums)
+
+
+def _sha256(path: Path) -> str:
+    hashed = hashlib.sha256()
+    with open_regular(path) as file:
+        while data := file.read(_CHUNK_BYTES):
+            hashed.update(data)
+    return hashed.hexdigest()

@@ -1,0 +1,57 @@
+"""What is signed is every file of a version; what machines could not get alike is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from tests.daemon.fleet.records import KEY
+from tests.worker.validate.contexts import context
+
+from modelward.daemon.errors import Refused
+from modelward.daemon.fleet.manifest import SIGNATURE, manifest, sign_version
+from modelward.worker.shared.checksums import SUMS
+from modelward.worker.shared.minisign_keys import public_line
+from modelward.worker.validate.gates.integrity import check
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    path = tmp_path / "v2"
+    (path / "golden").mkdir(parents=True)
+    (path / "model.onnx").write_bytes(b"model")
+    (path / "golden/a.txt").write_bytes(b"a")
+    return path
+
+
+def test_a_signed_version_passes_the_gate_and_its_manifest_is_the_list(version: Path) -> None:
+    assert sign_version(version, KEY, "modelward sequence=3") == 2
+    assert sign_version(version, KEY, "modelward sequence=4") == 2  # its own list is not in it
+    answer = check(context(version, public_keys=(public_line(KEY.public),), sequence_floor=4))
+    assert (answer.passed, answer.because) == (True, "2 files as in SHA256SUMS, signed (modelward sequence=4)")
+    sums = (version / SUMS).read_bytes()
+    assert manifest(version) == (hashlib.sha256(sums).hexdigest(), 6 + len(sums) + (version / SIGNATURE).stat().st_size)
+
+
+def test_what_other_machines_could_not_get_is_refused(version: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="modelward sign"):
+        manifest(version)
+    sign_version(version, KEY, "")
+    (version / "model.onnx").unlink()
+    with pytest.raises(Refused, match=r"model\.onnx is listed"):
+        manifest(version)
+    (version / "link").symlink_to("/etc/hostname")
+    with pytest.raises(Refused, match="cp -rL"):
+        sign_version(version, KEY, "")
+    (version / "link").unlink()
+    os.mkfifo(version / "fifo")
+    with pytest.raises(Refused, match="FIFO"):
+        sign_version(version, KEY, "")
+    for path in (tmp_path / "missing", version / "fifo"):
+        with pytest.raises(Refused, match="not a directory"):
+            manifest(path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Refused, match="no files"):
+        sign_version(tmp_path / "empty", KEY, "")
