@@ -182,7 +182,7 @@ COVERED_BY: dict[str, str] = {
         "worker/validate/publish.py worker/validate/runner.py worker/validate/sensevoice_under_test.py "
         "worker/validate/time_limit.py"
     ),
-    "worker/validate/test_sha256sums.py": "worker/shared/checksums.py",
+    "worker/shared/test_sha256sums.py": "worker/shared/checksums.py",
 }
 
 MODULES = {

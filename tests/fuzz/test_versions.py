@@ -38,10 +38,10 @@ from modelward.worker.sensevoice.model import Description, describe, find
 from modelward.worker.sensevoice.pipeline import Recognizer
 from modelward.worker.sensevoice.tokens import BadTokenTable, read
 from modelward.worker.shared.artifact import DESCRIPTION, BadArtifact, read_artifact
+from modelward.worker.shared.sha256sums import BadSums, parse_sums
 from modelward.worker.validate.gates import integrity, signature
 from modelward.worker.validate.minisign import BadSignature, parse_key, verify
 from modelward.worker.validate.onnx_graph import BadGraph, Signature, read_graph
-from modelward.worker.validate.sha256sums import BadSums, parse_sums
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 FUNASR, SHERPA = VECTORS / "model-funasr", VECTORS / "model-sherpa"

@@ -12,6 +12,7 @@ from typing import Final
 
 from ...shared.checksums import MAX_SUMS_BYTES, SUMS
 from ...shared.quantities import count
+from ...shared.sha256sums import BadSums, parse_sums
 from ..context import Context, GateAnswer
 from ..minisign import (
     MAX_SIGNATURE_BYTES,
@@ -19,7 +20,6 @@ from ..minisign import (
     parse_key,
     verify,
 )
-from ..sha256sums import BadSums, parse_sums
 
 SIGNATURE: Final = "SHA256SUMS.minisig"
 _LEFT_BY_TOOLS: Final = frozenset(

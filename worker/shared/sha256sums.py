@@ -1,4 +1,4 @@
-"""Reads SHA256SUMS as coreutils' `sha256sum` writes it: text and binary marks, escaped names, `./` in front.
+"""Reads SHA256SUMS as coreutils' `sha256sum` does, and writes it: both marks, escaped names, `./` in front, comments.
 
 Pure. It lists what should be there; the integrity gate compares.
 """
@@ -6,9 +6,10 @@ Pure. It lists what should be there; the integrity gate compares.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from ..shared.checksums import MAX_SUMS_BYTES
+from .checksums import MAX_SUMS_BYTES
 
 _LINE: Final = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
 _ESCAPE: Final = re.compile(r"\\(.?)")
@@ -30,7 +31,7 @@ def parse_sums(data: bytes) -> dict[str, str]:
     sums: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         line = line.removesuffix("\r")
-        if not line.strip():
+        if not line.strip() or line.startswith("#"):
             continue
         name, sha256 = _entry(line, number)
         if sums.setdefault(name, sha256) != sha256:
@@ -38,6 +39,16 @@ def parse_sums(data: bytes) -> dict[str, str]:
     if not sums:
         raise BadSums("it lists nothing")
     return sums
+
+
+def written_sums(sums: Mapping[str, str], comments: Iterable[str] = ()) -> bytes:
+    """The list of these SHA-256 by name, after one line for each comment."""
+    lines = [f"# {' '.join(comment.split())}" for comment in comments]
+    for name, sha256 in sorted(sums.items()):
+        escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        mark = "" if escaped == name else "\\"
+        lines.append(f"{mark}{sha256}  {escaped}")
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _entry(line: str, number: int) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.worker.shared.checksums import MAX_SUMS_BYTES
-from modelward.worker.validate.sha256sums import BadSums, parse_sums
+from modelward.worker.shared.sha256sums import BadSums, parse_sums, written_sums
 
 A, B = "ab" * 32, "cd" * 32
 
@@ -27,6 +27,7 @@ A, B = "ab" * 32, "cd" * 32
         (f"\\{A}  back\\\\slash\\nline\n", {"back\\slash\nline": A}),
         (f"{A}  not\\escaped\n", {"not\\escaped": A}),
         (f"{A}  a\n{A}  ./a\n", {"a": A}),
+        (f"# from hf:iic/S at 0123\n{A}  a\n#{B}  b\n", {"a": A}),
     ],
 )
 def test_reads_every_form_coreutils_writes(text: str, sums: dict[str, str]) -> None:
@@ -37,6 +38,7 @@ def test_reads_every_form_coreutils_writes(text: str, sums: dict[str, str]) -> N
     ("data", "words"),
     [
         (b"", "lists nothing"),
+        (b"# nothing\n", "lists nothing"),
         (b"\xff\xfe", "not UTF-8"),
         (b"<html>", "line 1 is not"),
         (f"{A}  ok\n{A[:-1]}  short\n".encode(), "line 2 is not"),
@@ -70,3 +72,14 @@ def test_agrees_with_sha256sum_on_odd_names(mode: str, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(name.encode())
     written = subprocess.run(["sha256sum", mode, "--", *names], cwd=tmp_path, capture_output=True, check=True).stdout
     assert parse_sums(written) == {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
+def test_what_is_written_is_checked_by_sha256sum(tmp_path: Path) -> None:
+    names = ["model.onnx", "with space", "back\\slash", "new\nline", "模型.txt"]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    (tmp_path / "SHA256SUMS").write_bytes(written_sums(sums, ["from hf:iic/S\nat 0123"]))
+    subprocess.run(["sha256sum", "--strict", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, check=True)
+    assert parse_sums((tmp_path / "SHA256SUMS").read_bytes()) == sums
