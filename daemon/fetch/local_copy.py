@@ -79,7 +79,7 @@ def copy_version(
         target = root / version
         if os.path.lexists(target):
             part.remove()
-            if not _same(files, target):
+            if not same_content(files, target):
                 raise Refused(
                     f"{cannot}: {target} exists and has other content; --as NAME gives the new one another name"
                 )
@@ -191,18 +191,18 @@ def _cloned(source: int, target: int) -> bool:
     return True
 
 
-def _same(files: Sequence[LocalFile], version: Path) -> bool:
+def same_content(files: Sequence[LocalFile], version: Path) -> bool:
     """Whether a version has exactly these files with this content."""
     try:
         there = files_of(version, "")
         if [(file.path, file.bytes) for file in there] != [(file.path, file.bytes) for file in files]:
             return False
-        return all(_same_content(one.source, other.source) for one, other in zip(files, there, strict=True))
+        return all(_same_bytes(one.source, other.source) for one, other in zip(files, there, strict=True))
     except (OSError, Refused):
         return False
 
 
-def _same_content(one: str, other: str) -> bool:
+def _same_bytes(one: str, other: str) -> bool:
     with open(os.open(one, _SOURCE), "rb") as first, open(os.open(other, _SOURCE), "rb") as second:
         while piece := first.read(PIECE_BYTES):
             if second.read(len(piece)) != piece:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -87,6 +88,12 @@ class PartDirectory:
             shutil.rmtree(part_name(self._version), dir_fd=self._root)
 
 
+def require_name(version: str, link: str, cannot: str) -> None:
+    """Raises Refused when no version of the root can have this name."""
+    if why := why_not_name(version, link, ()):
+        raise Refused(f"{cannot}: {why}")
+
+
 @contextmanager
 def part_directory(root: Path, version: str, link: str, reserve: Reserve, cannot: str) -> Iterator[PartDirectory]:
     """The directory of this version in the root, ours for as long as the block runs.
@@ -94,8 +101,9 @@ def part_directory(root: Path, version: str, link: str, reserve: Reserve, cannot
     Raises Refused, which begins with `cannot`, when the name cannot be a version's, when another process fetches it,
     and when the disk is full.
     """
-    if why := why_not_name(version, link, ()):
-        raise Refused(f"{cannot}: {why}")
+    require_name(version, link, cannot)
+    if not root.is_dir():
+        raise Refused(f"{cannot}: {root} is no directory; --to ROOT names another model root")
     name = part_name(version)
     with _explained(cannot, root):
         at = open_directory(str(root.absolute()))
@@ -129,9 +137,20 @@ def _explained(cannot: str, root: Path) -> Iterator[None]:
             raise Refused(
                 f"{cannot}: the disk of {root} is full; what came is kept, and the same command continues"
             ) from e
-        if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise Refused(f"{cannot}: {root} cannot be written: {e.strerror or e}") from e
+        if e.errno in (errno.EACCES, errno.EPERM):
+            whose = f"it belongs to {_owner(root)}; run the command as that user, or as root"
+            raise Refused(f"{cannot}: {root} cannot be written: {whose}") from e
+        if e.errno == errno.EROFS:
+            raise Refused(f"{cannot}: {root} cannot be written: its file system is read-only") from e
         raise Refused(f"{cannot}: {e.strerror or e}") from e
+
+
+def _owner(path: Path) -> str:
+    uid = path.stat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def _finished(top: int, root: os.stat_result) -> tuple[int, int]:

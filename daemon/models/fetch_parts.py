@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,16 @@ def locked(root: int, name: str, fd: int) -> bool:
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def remove_left(root: Path, version: str) -> None:
+    """Removes what a fetch of a version left that came into place as it ended; nothing while another one goes on."""
+    with suppress(OSError):
+        at = open_directory(str(root.absolute()))
+        try:
+            _removed(at, part_name(version), inf)
+        finally:
+            os.close(at)
 
 
 def remove_abandoned(root: Path, now_wall: float) -> list[str]:

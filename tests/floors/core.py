@@ -47,6 +47,8 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "zstandard": ("tests/daemon/upkeep/logs/test_archive_pieces.py",),
     "av": ("tests/worker/audio/test_media.py",),
     "silk-python": ("tests/worker/audio/test_media.py",),
+    "huggingface_hub": ("tests/daemon/fetch/test_hub_libraries.py",),
+    "modelscope-hub": ("tests/daemon/fetch/test_hub_libraries.py",),
     "cryptography": ("tests/worker/validate/test_minisign.py",),
     "apprise": (_SENDING,),
     "pytest": ("tests/test_floors.py",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -94,9 +95,31 @@ def test_room_is_checked_with_what_must_stay_free(tmp_path: Path) -> None:
             part.require_room(1)
 
 
+@pytest.mark.parametrize(
+    ("number", "because"),
+    [
+        (errno.ENOSPC, "the disk of .* is full; what came is kept, and the same command continues"),
+        (errno.EDQUOT, "is full"),
+        (errno.EROFS, "cannot be written: its file system is read-only"),
+        (errno.EACCES, "cannot be written: it belongs to .*; run the command as that user, or as root"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_what_the_disk_answers_is_a_sentence_and_what_came_stays(
+    tmp_path: Path, opened: Open, number: int, because: str
+) -> None:
+    with pytest.raises(Refused, match=f"{CANNOT}: .*{because}"), opened() as part:
+        part.begin(keep=True)
+        (part.files / "model.onnx").write_bytes(b"abc")
+        raise OSError(number, os.strerror(number))
+    with opened() as part:
+        part.begin(keep=True)
+        assert (part.files / "model.onnx").read_bytes() == b"abc"
+
+
 def test_a_root_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with (
-        pytest.raises(Refused, match=f"{CANNOT}: No such file"),
+        pytest.raises(Refused, match=f"{CANNOT}: .* is no directory; --to ROOT"),
         part_directory(tmp_path / "none", "v1", "current", lambda total: 0, CANNOT),
     ):
         pass
