@@ -20,6 +20,7 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
     "daemon/cli/test_fleet.py": "daemon/cli/sign.py",
+    "daemon/cli/test_fetch.py": "daemon/cli/fetch_progress.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
     "daemon/cli/test_transcribe.py": (
         "daemon/cli/audio_files.py daemon/cli/transcription_request.py daemon/cli/upload_progress.py"
@@ -51,6 +52,11 @@ COVERED_BY: dict[str, str] = {
     "daemon/controllers/test_maintenance.py": "daemon/upkeep/logs/compress_thread.py",
     "daemon/controllers/test_validation.py": (
         "daemon/controllers/copy_watch.py daemon/controllers/verdict_memory.py daemon/models/catalog.py"
+    ),
+    "daemon/fetch/test_download.py": "daemon/fetch/file_part.py",
+    "daemon/fetch/test_fetcher.py": (
+        "daemon/fetch/hugging_face.py daemon/fetch/modelscope.py daemon/fetch/patient_get.py "
+        "daemon/fetch/web_listing.py"
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",

@@ -26,6 +26,7 @@ VERBS: Final = {
     "status": "live and serving versions, workers, disk, alerts",
     "versions": "each version: state, verdict with reason, size, age, marks",
     "validate": "judge a directory, with no daemon needed",
+    "fetch": "bring a version from a hub, a web server or a path into the model root",
     "activate": "validate a version if needed and roll it out; returns when it is decided",
     "rollback": "back to the version that served before; holds the one left",
     "hold": "keep a version from being chosen automatically",

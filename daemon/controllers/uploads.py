@@ -23,7 +23,7 @@ from ..answers.commands import CommandOutcome
 from ..answers.uploads import UploadFile, UploadFileReport, UploadPiece, UploadReport, UploadsAnswer
 from ..config.load import Config
 from ..errors import NotKnown, Refused
-from ..models import link
+from ..models import fetch_parts, link
 from ..models import upload_rules as rules
 from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen
@@ -90,9 +90,11 @@ class VersionUploads:
         """Removes what was abandoned; a model root that cannot be read and a wrong clock are reported by others."""
         if await self._maintenance.clock_trouble_now():
             return
+        root, now = self._config().models.root, self._clock.wall()
         try:
             async with self._one:
-                found = await asyncio.to_thread(self._area().abandoned, self._clock.wall())
+                found = await asyncio.to_thread(self._area().abandoned, now)
+            await asyncio.to_thread(fetch_parts.remove_abandoned, root, now)  # a command began them, and shows them
         except OSError:
             return
         for version in found:

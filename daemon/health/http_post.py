@@ -10,13 +10,13 @@ import signal
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
+from ..system.retry_after import retry_after
+
 MAX_ANSWER_BYTES: Final = 64 * 1024
-LONGEST_RETRY_SECONDS: Final = 3600.0
 
 
 class NotDelivered(Exception):
@@ -81,7 +81,7 @@ def post(
         connection.request("POST", target, body, sent)
         response = connection.getresponse()
         answer = response.read(MAX_ANSWER_BYTES)
-        retry = _retry_after(response.getheader("Retry-After", ""), wall)
+        retry = retry_after(response.getheader("Retry-After", ""), wall)
     except ssl.SSLError as e:
         raise NotDelivered(f"no trusted connection: {e.reason or type(e).__name__}") from None
     except OSError as e:
@@ -124,14 +124,3 @@ def _proxy(scheme: str, host: str) -> str:
     """The proxy that the environment names for this host; "" for none."""
     proxies = getproxies_environment()
     return "" if proxy_bypass(host) else str(proxies.get(scheme, ""))
-
-
-def _retry_after(text: str, wall: float) -> float:
-    """Seconds of a Retry-After header (RFC 9110, 10.2.3): a number or a date; 0 for none that can be read."""
-    text = text.strip()
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return min(float(text), LONGEST_RETRY_SECONDS)
-    try:
-        return min(max(0.0, parsedate_to_datetime(text).timestamp() - wall), LONGEST_RETRY_SECONDS)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0

@@ -48,6 +48,8 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "av": ("tests/worker/audio/test_media.py",),
     "silk-python": ("tests/worker/audio/test_media.py",),
     "cryptography": ("tests/worker/shared/test_minisign.py", "tests/worker/shared/test_minisign_keys.py"),
+    "huggingface_hub": ("tests/daemon/fetch/test_hub_libraries.py",),
+    "modelscope-hub": ("tests/daemon/fetch/test_hub_libraries.py",),
     "apprise": (_SENDING,),
     "pytest": ("tests/test_floors.py",),
     "pytest-timeout": ("tests/test_floors.py",),

@@ -15,6 +15,8 @@ from modelward.daemon.controllers.maintenance import Maintenance
 from modelward.daemon.controllers.uploads import CLEAN_SECONDS, VersionUploads
 from modelward.daemon.controllers.wakeups import Wakeups
 from modelward.daemon.errors import Refused
+from modelward.daemon.models import fetch_parts
+from modelward.daemon.models.fetch_parts import part_name
 from modelward.daemon.models.upload_rules import ABANDONED_SECONDS, UploadFile
 from modelward.daemon.system.background import Background
 
@@ -93,12 +95,17 @@ def test_an_upload_does_not_count_as_abandoned_by_a_clock_that_is_ahead(tmp_path
 
         await uploads.begin("v2.0", "directory", [UploadFile("model.onnx", 1)])
         [upload] = (home.base / "models").glob(".*")
-        os.utime(upload, (home.clock.wall(), home.clock.wall()))
+        fetched = home.base / "models" / part_name("v3.0")
+        fetched.mkdir(mode=0o700)
+        for path in (upload, fetched):
+            os.utime(path, (home.clock.wall(), home.clock.wall()))
         assert await cleaned() == 1
         home.clock.step(ABANDONED_SECONDS)
         assert [await cleaned() for _ in range(2)] == [1, 1]
         home.clock.step(-ABANDONED_SECONDS)
         home.clock.advance(ABANDONED_SECONDS)
-        assert [await cleaned() for _ in range(2)][-1] == 0
+        assert [await cleaned() for _ in range(2)][-1] == 0 and fetched.exists()
+        home.clock.advance(fetch_parts.ABANDONED_SECONDS)
+        assert [await cleaned() for _ in range(2)][-1] == 0 and not fetched.exists()
 
     run(home, work)

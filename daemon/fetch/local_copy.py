@@ -1,0 +1,210 @@
+"""Copies a version from a local directory into the model root: hidden while it is copied, then renamed in.
+
+Blocks share the disk's space with the source where the file system can do that. Links are followed, as a cache of
+Hugging Face needs it, but only within `boundary_of` the source. Invariants: the source is not changed; a version that
+is there with the same content is left alone, with other content it is never replaced.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from ...worker.shared.quantities import size
+from ..errors import Refused
+from ..models.upload_rules import MAX_DEPTH, MAX_UPLOAD_BYTES, member_path
+from ..names import is_unfinished
+from .part_directory import Reserve, part_directory
+
+MAX_FILES: Final = 2_000
+PIECE_BYTES: Final = 8 << 20
+LEFT_BY_TOOLS: Final = frozenset((".git", ".cache", "._____temp", ".locks", ".no_exist"))
+"""Directories of download tools, which are no part of a version."""
+_CACHE_PREFIX: Final = "models--"
+_FICLONE: Final = 0x40049409
+_NO_CLONE: Final = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EBADF)
+_SOURCE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+Take = Callable[[Sequence[str]], Collection[str]]
+CopyProgress = Callable[[int, int], None]
+"""Called with the bytes that are there and those that there will be; it raises to end the copy."""
+
+
+class LocalFile(Struct, frozen=True):
+    """A file of the version: its path there, the regular file that it leads to, and its length."""
+
+    path: str
+    source: str
+    bytes: int
+
+
+class LocalCopy(Struct, frozen=True):
+    """What came of it. Not `copied`: the same version was there already."""
+
+    path: Path
+    files: int
+    bytes: int
+    copied: bool
+
+
+def copy_version(
+    source: Path,
+    root: Path,
+    version: str,
+    *,
+    link: str = "current",
+    reserve: Reserve = lambda total_bytes: 0,
+    take: Take = lambda paths: paths,
+    progress: CopyProgress = lambda done, total: None,
+) -> LocalCopy:
+    """Copies the files of `source` that `take` chooses, as `version`. Raises Refused; then the root is as before."""
+    cannot = f"cannot copy {source}"
+    files = files_of(source, cannot)
+    wanted = set(take([file.path for file in files]))
+    files = [file for file in files if file.path in wanted]
+    total = sum(file.bytes for file in files)
+    if not files:
+        raise Refused(f"{cannot}: it holds no files of a version")
+    if total > MAX_UPLOAD_BYTES:
+        raise Refused(f"{cannot}: it has {size(total)}, and a version has {size(MAX_UPLOAD_BYTES)} at most")
+    with part_directory(root, version, link, reserve, cannot) as part:
+        target = root / version
+        if os.path.lexists(target):
+            part.remove()
+            if not same_content(files, target):
+                raise Refused(
+                    f"{cannot}: {target} exists and has other content; --as NAME gives the new one another name"
+                )
+            return LocalCopy(target, len(files), total, copied=False)
+        part.begin(keep=False)
+        part.require_room(total)
+        done = 0
+        for file in files:
+            done += _copy(file, part.files, partial(_add, progress, done, total))
+            part.touch()
+        count, there = part.place()
+        part.remove()
+        return LocalCopy(target, count, there, copied=True)
+
+
+def _add(progress: CopyProgress, before: int, total: int, there: int) -> None:
+    progress(before + there, total)
+
+
+def boundary_of(source: Path) -> Path:
+    """The directory within which links of a version may lead: the source itself, or its repository in a cache of
+    Hugging Face, where a version is links to files beside it. A link that is named as the source is followed.
+    """
+    place = Path(os.path.realpath(source))
+    if place.parent.name == "snapshots" and place.parent.parent.name.startswith(_CACHE_PREFIX):
+        return place.parent.parent
+    return place
+
+
+def files_of(source: Path, cannot: str) -> list[LocalFile]:
+    """The files of a version, sorted by path, links resolved. Raises Refused for what a version may not hold."""
+    top, boundary = Path(os.path.realpath(source)), boundary_of(source)
+    found: list[LocalFile] = []
+    try:
+        _walk(top, "", boundary, found, cannot)
+    except OSError as e:
+        raise Refused(f"{cannot}: {e.filename or source}: {e.strerror or e}") from e
+    return sorted(found, key=lambda file: file.path)
+
+
+def _walk(directory: Path, prefix: str, boundary: Path, found: list[LocalFile], cannot: str) -> None:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            path = prefix + entry.name
+            if entry.name in LEFT_BY_TOOLS or is_unfinished(path):
+                continue
+            place = entry.path
+            if entry.is_symlink():
+                place = os.path.realpath(entry.path)
+                if not Path(place).is_relative_to(boundary):
+                    raise Refused(f"{cannot}: {path} is a link that leads out of {boundary}, to {place}")
+                if not os.path.lexists(place):
+                    raise Refused(f"{cannot}: {path} is a link to {place}, which is not there; was it downloaded?")
+            status = os.stat(place, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode) and not entry.is_symlink():
+                if path.count("/") + 1 >= MAX_DEPTH:
+                    raise Refused(f"{cannot}: {path} is deeper than {MAX_DEPTH} directories")
+                _walk(Path(place), path + "/", boundary, found, cannot)
+            elif stat.S_ISREG(status.st_mode):
+                if len(found) >= MAX_FILES:
+                    raise Refused(f"{cannot}: it has more than {MAX_FILES} files; is it a version?")
+                found.append(LocalFile(member_path(path, cannot), place, status.st_size))
+            else:
+                raise Refused(f"{cannot}: {path} is neither a file, a link to a file, nor a directory")
+
+
+def _copy(file: LocalFile, into: Path, progress: Callable[[int], None]) -> int:
+    """Copies one file; its length. Raises Refused when it changed since it was listed."""
+    place = into / file.path
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        source = os.open(file.source, _SOURCE)
+    except FileNotFoundError as e:
+        raise Refused(f"cannot copy {file.source}: it went away while the version was copied") from e
+    try:
+        target = os.open(place, _NEW, 0o600)
+        try:
+            there = os.fstat(target).st_size if _cloned(source, target) else _streamed(source, target, file, progress)
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+    if there != file.bytes:
+        raise Refused(f"cannot copy {file.source}: it changed while it was copied; copy it when it is complete")
+    progress(there)
+    return there
+
+
+def _streamed(source: int, target: int, file: LocalFile, progress: Callable[[int], None]) -> int:
+    """Copies byte for byte, at most one piece more than was listed; how many bytes."""
+    there = 0
+    while there <= file.bytes and (piece := os.read(source, PIECE_BYTES)):
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(target, view) :]
+        there += len(piece)
+        progress(there)
+    return there
+
+
+def _cloned(source: int, target: int) -> bool:
+    """Whether the file system let both files share their blocks."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as e:
+        if e.errno not in _NO_CLONE:
+            raise
+        return False
+    return True
+
+
+def same_content(files: Sequence[LocalFile], version: Path) -> bool:
+    """Whether a version has exactly these files with this content."""
+    try:
+        there = files_of(version, "")
+        if [(file.path, file.bytes) for file in there] != [(file.path, file.bytes) for file in files]:
+            return False
+        return all(_same_bytes(one.source, other.source) for one, other in zip(files, there, strict=True))
+    except (OSError, Refused):
+        return False
+
+
+def _same_bytes(one: str, other: str) -> bool:
+    with open(os.open(one, _SOURCE), "rb") as first, open(os.open(other, _SOURCE), "rb") as second:
+        while piece := first.read(PIECE_BYTES):
+            if second.read(len(piece)) != piece:
+                return False
+        return not second.read(1)
