@@ -21,7 +21,7 @@ _BY_HUGGING_FACE: Final = ".cache/huggingface"
 _MAX_REF_BYTES: Final = 200
 
 
-class LocalVersion(Struct, frozen=True):
+class VersionSource(Struct, frozen=True):
     """`of_hub`: a hub's tool put it there, so that it may hold more than a version."""
 
     directory: Path
@@ -29,7 +29,7 @@ class LocalVersion(Struct, frozen=True):
     of_hub: bool
 
 
-def local_version(path: Path) -> LocalVersion:
+def local_version(path: Path) -> VersionSource:
     """Raises Refused when there is no version."""
     top = Path(os.path.realpath(path))
     if not top.is_dir():
@@ -39,10 +39,10 @@ def local_version(path: Path) -> LocalVersion:
     repository = top.parent.parent
     if top.parent.name == "snapshots" and repository.name.startswith(CACHE_PREFIX):
         name = repository.name.removeprefix(CACHE_PREFIX).rpartition("--")[2]
-        return LocalVersion(top, version_name(name, wall=_newest(top)), of_hub=True)
+        return VersionSource(top, version_name(name, wall=_newest(top)), of_hub=True)
     of_hub = any((top / name).exists() for name in (*_BY_MODELSCOPE, _BY_HUGGING_FACE))
     name = path.name or top.name
-    return LocalVersion(top, version_name(name, wall=_newest(top)) if of_hub else name, of_hub)
+    return VersionSource(top, version_name(name, wall=_newest(top)) if of_hub else name, of_hub)
 
 
 def _snapshot(repository: Path, path: Path) -> Path:

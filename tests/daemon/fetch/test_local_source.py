@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelward.daemon.errors import Refused
-from modelward.daemon.fetch.local_source import LocalVersion, local_version
+from modelward.daemon.fetch.local_source import VersionSource, local_version
 
 ONE, TWO = "1" * 40, "2" * 40
 SEP_2024 = 1_727_395_200.0
@@ -31,18 +31,18 @@ def cache(tmp_path: Path) -> Path:
 
 def test_a_directory_is_a_version_of_its_name(tmp_path: Path) -> None:
     path = version(tmp_path / "v1.0")
-    assert local_version(path) == LocalVersion(path, "v1.0", of_hub=False)
+    assert local_version(path) == VersionSource(path, "v1.0", of_hub=False)
     (tmp_path / "latest-v2").symlink_to(path)
-    assert local_version(tmp_path / "latest-v2") == LocalVersion(path, "latest-v2", of_hub=False)
+    assert local_version(tmp_path / "latest-v2") == VersionSource(path, "latest-v2", of_hub=False)
 
 
 def test_a_download_of_modelscope_gets_the_date_of_its_files(tmp_path: Path) -> None:
     path = version(tmp_path / "iic/SenseVoiceSmall-onnx", ".msc", ".mv")
-    assert local_version(path) == LocalVersion(path, "SenseVoiceSmall-onnx-20240927", of_hub=True)
+    assert local_version(path) == VersionSource(path, "SenseVoiceSmall-onnx-20240927", of_hub=True)
 
 
 def test_a_cache_of_hugging_face_means_its_main_branch(cache: Path) -> None:
-    found = LocalVersion(cache / "snapshots" / ONE, "SenseVoiceSmall-onnx-20240927", of_hub=True)
+    found = VersionSource(cache / "snapshots" / ONE, "SenseVoiceSmall-onnx-20240927", of_hub=True)
     assert local_version(cache) == found == local_version(cache / "snapshots" / ONE)
     version(cache / "snapshots" / TWO)
     with pytest.raises(Refused, match="it has 2 snapshots; name one of them"):
