@@ -239,15 +239,21 @@ class Supervisor:
     @property
     def ending_seconds(self) -> float:
         """The most that the end takes from now on."""
-        return ENDING_SECONDS - 0.2 + (0.0 if self._leave_workers else self.config.workers.drain)
+        return ENDING_SECONDS - 0.2 + (self._drain_seconds or 0.0)
+
+    @property
+    def _drain_seconds(self) -> float | None:
+        """The time of the workers to end, notice included; None where they continue for the next daemon."""
+        return None if self._leave_workers else self.config.workers.drain_notice + self.config.workers.drain
 
     async def close(self) -> None:
         """Ends everything: no new clients, workers drained unless they are to be left, state written.
 
         Every part has its own limit, and the workers get their message before any part is waited for. Whatever
-        hangs, this returns within `workers.drain` plus ENDING_SECONDS.
+        hangs, this returns within `workers.drain_notice`, `workers.drain` and ENDING_SECONDS.
         """
-        drain = None if self._leave_workers else self.config.workers.drain
+        drain = self._drain_seconds
+        self._workers_controller.notice_seconds = self.config.workers.drain_notice
         self._workers_controller.drain_seconds = None if drain is None else drain + DRAIN_GRACE_SECONDS
         await Shutdown(
             self.background,

@@ -24,7 +24,7 @@ from modelward.daemon.health.rules import BUILT_IN
 
 ALL = [block for page in PAGES for block in blocks(page)]
 TYPED = ("sh", "console")
-SHOWN = ("mermaid", "text", "nginx", "ini", "json", "toml", "python")
+SHOWN = ("mermaid", "text", "nginx", "caddy", "haproxy", "ini", "json", "toml", "python")
 SPECIAL = re.compile(r"not run: \S.{14,}|exit \d+|until: \S.+|into: modelward\.toml|made: [a-z-]+|")
 
 

@@ -63,7 +63,7 @@ class DaemonLink:
         terms: Callable[[], Terms],
         apply: Callable[[Terms, tuple[str, ...]], None],
         reopen: Callable[[Callable[[], object]], object],
-        drain: Callable[[], None],
+        drain: Callable[[float], None],
         stop: Callable[[], None],
         confinement: Confinement = Confinement(),  # noqa: B008 - frozen
     ) -> None:
@@ -197,7 +197,7 @@ class DaemonLink:
                 loop = asyncio.get_running_loop()
                 self._reopen(partial(loop.call_soon_threadsafe, self._send, p.Reopened()))
             case p.Drain():
-                self._drain()
+                self._drain(message.notice_seconds)
             case p.Stop():
                 self._stop()
 

@@ -82,7 +82,7 @@ class Process:
         confinement: Confinement = Confinement(),  # noqa: B008 - frozen
     ) -> None:
         self._settings, self._logs, self._confinement = settings, logs, confinement
-        self._leaving = asyncio.Event()
+        self._leaving, self._notice_seconds = asyncio.Event(), 0.0
         self._at_once = False
         self._counters = Counters(resident=Resident(self._mappings))
         self._engine = self._new_engine(load)
@@ -133,6 +133,7 @@ class Process:
             logs=self._logs,
             gate=self._gate,
             draining=lambda: self._front.draining,
+            leaving=lambda: self._front.leaving,
             uploads=self._uploads,
             answers=self._answers,
             refusing=refusing,
@@ -162,7 +163,7 @@ class Process:
             terms=lambda: self._settings.terms(),
             apply=self._apply,
             reopen=self._logs.reopen,
-            drain=self._leaving.set,
+            drain=self._leave,
             stop=self._stop,
             confinement=self._confinement,
         )
@@ -187,6 +188,7 @@ class Process:
         await asyncio.wait({control, leaving}, return_when=asyncio.FIRST_COMPLETED)
         await self._leave_jobs(jobs)
         if not self._at_once:
+            await self._front.give_notice(self._notice_seconds)
             await self._drain()
         cut = self._front.cut()
         await self._control.drained()
@@ -277,6 +279,10 @@ class Process:
 
     def _mappings(self) -> int:
         return current.model.mappings if (current := self._engine.current) else 1
+
+    def _leave(self, notice_seconds: float) -> None:
+        self._notice_seconds = notice_seconds
+        self._leaving.set()
 
     def _stop(self) -> None:
         self._at_once = True

@@ -183,7 +183,12 @@ class ReopenLogs(Message, frozen=True, tag="reopen_logs"):
 
 
 class Drain(Message, frozen=True):
-    """Accept nothing more, answer what was accepted, send `drained`, end."""
+    """Accept nothing more, answer what was accepted, send `drained`, end.
+
+    For `notice_seconds` before that, report that this worker is not ready, and go on accepting.
+    """
+
+    notice_seconds: Seconds = 0.0
 
 
 class Stop(Message, frozen=True):

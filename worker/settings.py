@@ -36,6 +36,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str = ""
     model_aliases: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    base_path: str = ""
+    trusted_proxies: tuple[str, ...] = ()
     log_dir: str = ""
     log_level: str = "info"
     confine: bool = True

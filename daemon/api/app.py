@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ...worker.shared.arrival import arrival_of
 from ...worker.shared.prometheus_text import CONTENT_TYPE
 from ..answers.alerts import SPANS, AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from ..answers.commands import (
@@ -140,7 +141,7 @@ async def ready(admin: AdminInterface, request: Request) -> ReadyAnswer:
 async def openapi(admin: AdminInterface, request: Request) -> Response:
     from .openapi import document  # asked for once in a while, and large
 
-    return Response(encoded(document(ROUTES)), media_type=JSON)
+    return Response(encoded(document(ROUTES, arrival_of(request.scope).prefix)), media_type=JSON)
 
 
 async def activate(admin: AdminInterface, request: Request) -> CommandOutcome | CommandAccepted:

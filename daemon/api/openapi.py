@@ -14,6 +14,7 @@ from typing import Any, Final, get_args, get_type_hints
 from msgspec import Struct, field
 from msgspec.json import schema_components
 
+from ...worker.shared.sent_tokens import API_KEY
 from ..answers.alerts import SPANS
 from ..answers.commands import CommandAccepted, ErrorAnswer
 from ..answers.uploads import KINDS, MAX_FILES
@@ -111,8 +112,8 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
 }
 
 
-def document(routes: Iterable[Row]) -> Json:
-    """The OpenAPI 3.1 document of these routes."""
+def document(routes: Iterable[Row], prefix: str = "") -> Json:
+    """The OpenAPI 3.1 document of these routes, which clients reach below `prefix`."""
     rows = list(routes)
     kinds = {ErrorAnswer, *(kind for row in rows for kind in answers_of(row[2]))}
     _, schemas = schema_components(kinds, ref_template=_REF)
@@ -130,12 +131,16 @@ def document(routes: Iterable[Row]) -> Json:
                 "Sentences are Chinese where a request has ?language=zh or prefers it by Accept-Language."
             ),
         },
+        **({"servers": [{"url": prefix}]} if prefix else {}),
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": API_KEY},
+            },
         },
-        "security": [{}, {"token": []}],
+        "security": [{}, {"token": []}, {"key": []}],
     }
 
 

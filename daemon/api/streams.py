@@ -30,7 +30,7 @@ class HeldStream(StreamingResponse):
         super().__init__(
             source,
             media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
         )
         self._left = left
 

@@ -1,8 +1,8 @@
 """The daemon as a program: reads its configuration, opens its logs, runs one supervisor, and ends the process.
 
 An error that ends the loop leaves the workers serving and gives the process a status that has the service manager start
-another daemon. Invariant: once the end has begun, the process is gone within `workers.drain` and ENDING_SECONDS,
-whatever hangs.
+another daemon. Invariant: once the end has begun, the process is gone within `workers.drain_notice`, `workers.drain`
+and ENDING_SECONDS, whatever hangs.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from .validators import is_loopback, split_address
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
 _MAX_SOCKET_PATH: Final = 107
+EVERYBODY: Final = frozenset({"0.0.0.0/0", "::/0"})
 _MAX_NAMES: Final = 32  # they go to each worker in one message
 _LONGEST_NAME: Final = "s/decode.1023"  # by which workers wake each other
 
@@ -55,6 +56,12 @@ def warnings(config: Config) -> list[str]:
             'workers.cors_origins is "*" and workers.token_file is empty: every page that is open in a browser which '
             "reaches the service may use it"
         )
+    for key, proxies in (
+        ("workers.trusted_proxies", workers.trusted_proxies),
+        ("panel.trusted_proxies", config.panel.trusted_proxies),
+    ):
+        if not EVERYBODY.isdisjoint(proxies):
+            found.append(f"{key} holds every address: every client may write the address that it counts as")
     return found
 
 
@@ -150,6 +157,9 @@ def _lists(config: Config) -> Iterator[Finding]:
         ("workers.providers", ""): list(config.workers.providers),
         ("workers.model_aliases", ""): list(config.workers.model_aliases),
         ("workers.cors_origins", ""): list(config.workers.cors_origins),
+        ("workers.trusted_proxies", ""): list(config.workers.trusted_proxies),
+        ("panel.trusted_proxies", ""): list(config.panel.trusted_proxies),
+        ("panel.hosts", ""): list(config.panel.hosts),
         ("jobs.callbacks", ""): list(config.jobs.callbacks),
         ("fleet.labels", ""): list(config.fleet.labels),
     }
@@ -161,6 +171,9 @@ def _lists(config: Config) -> Iterator[Finding]:
     for key, names in {
         "workers.model_aliases": config.workers.model_aliases,
         "workers.cors_origins": config.workers.cors_origins,
+        "workers.trusted_proxies": config.workers.trusted_proxies,
+        "panel.trusted_proxies": config.panel.trusted_proxies,
+        "panel.hosts": config.panel.hosts,
         "jobs.callbacks": config.jobs.callbacks,
     }.items():
         if len(names) > _MAX_NAMES:

@@ -164,6 +164,11 @@ class WorkersSection(Section):
     drain: Annotated[float, duration(0, DAY)] = Field(
         default=30.0, description="For requests under way when a worker ends; 0: they are cut off."
     )
+    drain_notice: Annotated[float, duration(0, HOUR)] = Field(
+        default=0.0,
+        description="How long `/ready` answers 503 at a stop while requests are still taken, so that a load balancer "
+        "notices before the port closes; it comes before `drain`. 0: not at all.",
+    )
     queue: Annotated[int, whole(1, 100_000)] = Field(
         default=64, description="Waiting requests in a worker; beyond: 503 with Retry-After."
     )
@@ -187,6 +192,16 @@ class WorkersSection(Section):
         default=(),
         description="Origins of web pages that may call the service from a browser, like `https://app.example.org`, at "
         'most 32; `"*"`: any page. A token is sent in the header `Authorization`, never in a cookie.',
+    )
+    base_path: Annotated[str, validators.base_path] = Field(
+        default="",
+        description="The path below which clients reach the service through a proxy, like `/asr`. Every route answers "
+        'below it and without it; `""`: none.',
+    )
+    trusted_proxies: tuple[Annotated[str, validators.proxy], ...] = Field(
+        default=(),
+        description="Addresses and networks of proxies, at most 32, `unix` for a Unix socket. From these alone "
+        "`X-Forwarded-For`, `-Proto`, `-Prefix` and `Forwarded` count.",
     )
     memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
         default=0, description="Of each worker; above it the worker is replaced, drained first; 0: no limit."
@@ -256,6 +271,20 @@ class Panel(Section):
         "programs of this machine that root, the daemon's user or a member of its group runs "
         "need none. A path: every request needs one; required unless `listen` is a loopback address. "
         '`"none"`: every user of this machine may do everything.',
+    )
+    base_path: Annotated[str, validators.base_path] = Field(
+        default="",
+        description="The path below which browsers reach the panel through a proxy, like `/panel`. Every route answers "
+        'below it and without it; `""`: none.',
+    )
+    hosts: tuple[Annotated[str, validators.host_name], ...] = Field(
+        default=(),
+        description="Further host names under which browsers reach the panel, at most 32, like `ops.example.org`. "
+        "Addresses, `localhost`, the machine's name and that in `listen` always count.",
+    )
+    trusted_proxies: tuple[Annotated[str, validators.proxy], ...] = Field(
+        default=(),
+        description="As `workers.trusted_proxies`.",
     )
 
 

@@ -128,8 +128,8 @@ class SocketsController(_Part):
 class WorkersController(_Part):
     """Keeps the right number of workers running, each with the settings in force.
 
-    `because` is the reason for that number. `drain_seconds` is their time at the end; with None they continue for the
-    next daemon.
+    `because` is the reason for that number. `drain_seconds` is their time at the end, in which they give
+    `notice_seconds` of notice first; with None they continue for the next daemon.
     """
 
     config: Callable[[], Config]
@@ -144,6 +144,7 @@ class WorkersController(_Part):
     clock: Clock
     because: str = ""
     drain_seconds: float | None = None
+    notice_seconds: float = 0.0
     _need: Need = field(default_factory=Need)
     name = "pool"
 
@@ -191,7 +192,7 @@ class WorkersController(_Part):
         if self.drain_seconds is None:
             await self.pool.leave()
         else:
-            await self.pool.close(self.drain_seconds)
+            await self.pool.close(self.drain_seconds, self.notice_seconds)
 
 
 class ValidationController(_Part):

@@ -26,8 +26,8 @@ class Access(StrEnum):
 
 
 class Rules(Struct, frozen=True):
-    """`names` are our host names; addresses are always ours. With `asks`, reading and changing need a
-    known client.
+    """`names` are our host names; addresses are always ours. A page of one of `hosts` is ours too, whatever Host
+    a proxy sends. With `asks`, reading and changing need a known client.
 
     With `by_user`, an operator's own connection from this machine is known without a token.
     """
@@ -35,6 +35,7 @@ class Rules(Struct, frozen=True):
     names: frozenset[str]
     asks: bool = True
     by_user: bool = True
+    hosts: frozenset[str] = frozenset()
 
 
 class PanelRequest(Struct, frozen=True):
@@ -64,7 +65,7 @@ def refusal(asked: PanelRequest, rules: Rules) -> Refusal | None:
         names = ", ".join(sorted(rules.names))
         said = (asked.host or "")[:80]
         return Refusal(421, "wrong_host", f"cannot answer for host {said!r}: ask for an address of ours, or {names}")
-    if because := _foreign(asked):
+    if because := _foreign(asked, rules.hosts):
         return Refusal(403, "cross_site", f"cannot answer: {because}")
     if asked.write and not asked.bearer and not asked.marked:
         return Refusal(403, "header_missing", "cannot change anything: the header X-Modelward is missing")
@@ -119,20 +120,22 @@ def host_name(host: str | None) -> str:
     return (parts.hostname or "").removesuffix(".")
 
 
-def _foreign(asked: PanelRequest) -> str:
+def _foreign(asked: PanelRequest, hosts: frozenset[str]) -> str:
     """The sign that another site started a request; "" for none."""
     if asked.access is Access.OPEN and not asked.write:
         return ""  # a link to us from elsewhere may open the page
     if asked.site is not None and asked.site not in ("same-origin", "none"):
         return "the request was started by another site"
-    if asked.origin is not None and not _same(asked.origin, asked.host):
+    if asked.origin is not None and not _same(asked.origin, asked.host, hosts):
         return f"the request comes from {asked.origin[:80]!r}"
     return ""
 
 
-def _same(origin: str, host: str | None) -> bool:
+def _same(origin: str, host: str | None, hosts: frozenset[str]) -> bool:
     try:
         parts = urlsplit(origin)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and parts.netloc.lower() == (host or "").lower()
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return False
+    return parts.netloc.lower() == (host or "").lower() or host_name(parts.netloc) in hosts

@@ -27,9 +27,9 @@ class Limited(Bounded):
     """One connection of the panel's server."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.peer, self.share = LoopbackPeer(), ""
+        self.peer = LoopbackPeer()
         super().connection_made(transport)
-        self.share = place(self.client[0]) if self.client else ""  # whose part of the room it takes
+        self.peer.share = place(self.client[0]) if self.client else ""
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         with suppress(OSError):
@@ -57,8 +57,8 @@ class Limited(Bounded):
             [other for other in others if not other.busy()],
         ):
             if found:
-                held = Counter(other.share for other in found)
-                max(found, key=lambda other: held[other.share]).leave()  # the oldest of them: `room` is in order
+                held = Counter(other.peer.share for other in found)
+                max(found, key=lambda other: held[other.peer.share]).leave()  # the oldest of them: `room` is in order
                 return
         self.leave()
 

@@ -38,12 +38,13 @@ class LoopbackPeer(Struct, eq=False):
     """One connection and what is known of the program at its other end.
 
     `operator` is None until it was asked for; `proxied` stays once a request said that it was passed on; `admitted`
-    once a request was let in that needs it.
+    once a request was let in that needs it. `share` is whose part of the connections it takes.
     """
 
     operator: bool | None = None
     proxied: bool = False
     admitted: bool = False
+    share: str = ""
 
 
 class Peers:

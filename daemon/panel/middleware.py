@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...worker.shared import static_files
-from ...worker.shared.loopback import is_loopback
+from ...worker.shared.arrival import arrival_of, arrive, is_read, to_directory
+from ...worker.shared.sent_tokens import tokens_in
 from ...worker.shared.static_files import PREFIX, Asset, protection
 from ..api.app import MAX_BODY_BYTES, error
 from ..api.language import in_language, language_of
@@ -37,7 +38,7 @@ from .connection_limits import PEER
 from .live_feed import Feed
 from .login_links import LINK_SECONDS, Links
 from .loopback_user import LoopbackPeer, Peers
-from .rate_limit import LoginAttempts
+from .rate_limit import LoginAttempts, place
 from .sessions import MAX_SECONDS, Sessions
 from .tokens import Tokens
 
@@ -55,7 +56,10 @@ SECURITY: Final = protection(
 
 
 class PanelMiddleware:
-    """The outermost application of the panel. `cookie` is the session cookie's name."""
+    """The outermost application of the panel. `cookie` is the session cookie's name.
+
+    `base_path` and `proxies` are those of the configuration.
+    """
 
     def __init__(
         self,
@@ -68,11 +72,14 @@ class PanelMiddleware:
         peers: Peers,
         clock: Clock,
         cookie: str,
+        base_path: str = "",
+        proxies: tuple[str, ...] = (),
     ) -> None:
         self._api, self._feed, self._assets = api, feed, assets
         self._rules, self._tokens, self._clock, self._cookie = rules, tokens, clock, cookie
         self._peers, self._sessions, self._attempts, self._links = peers, Sessions(), LoginAttempts(), Links()
-        self._log = structlog.get_logger("panel")
+        self._base_path, self._proxies = base_path, proxies
+        self._log, self._ignored = structlog.get_logger("panel"), ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,6 +87,7 @@ class PanelMiddleware:
         headers = Headers(scope=scope)
         peer: LoopbackPeer = scope.setdefault(PEER, LoopbackPeer())
         peer.proxied = peer.proxied or is_forwarded(headers.keys())
+        self._arrive(scope, headers, peer)
         send = _secured(send)
         if scope["method"] in ("GET", "HEAD") and _announces_body(headers):
             send = _closing(send)  # what follows on this connection may be the rest of a body
@@ -96,6 +104,15 @@ class PanelMiddleware:
             response = body
         await (await in_language(scope, response))(scope, receive, _closing(send))
 
+    def _arrive(self, scope: Scope, headers: Headers, peer: LoopbackPeer) -> None:
+        before = scope.get("client")
+        arrival = arrive(scope, headers, self._base_path, self._proxies)
+        if scope.get("client") != before:
+            peer.share = place(scope["client"][0])
+        if arrival.ignored and not self._ignored:
+            self._ignored = arrival.ignored
+            self._log.info("headers of a proxy do not count", peer=arrival.ignored, key="panel.trusted_proxies")
+
     async def link(self) -> str:
         """A code that logs one browser in, "" while the file holds no token."""
         await self._tokens.fresh()
@@ -106,7 +123,7 @@ class PanelMiddleware:
 
     async def _refused(self, scope: Scope, headers: Headers, peer: LoopbackPeer) -> Response | None:
         await self._tokens.fresh()
-        access, token = access_of(scope["method"], scope["path"]), _bearer(headers)
+        access, token = access_of(scope["method"], scope["path"]), self._token(headers)
         asked = PanelRequest(
             access=access,
             host=headers.get("host"),
@@ -160,6 +177,11 @@ class PanelMiddleware:
         self._log.warning("a wrong token was named", address=address)
         return _response(found)
 
+    def _token(self, headers: Headers) -> str:
+        """The good token of those that a program sent, else the first one; "" for none."""
+        sent = tokens_in(headers)
+        return next(filter(self._tokens.check, sent), next(filter(None, sent), ""))
+
     def _session_mark(self, headers: Headers) -> str:
         """The mark of the session's token, "" without a good session."""
         value = _cookie(headers, self._cookie)
@@ -176,10 +198,12 @@ class PanelMiddleware:
     async def _answer(self, scope: Scope, headers: Headers, body: bytes, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         response: Response
-        if path == "/session" and method == "GET":
+        if arrival_of(scope).bare and is_read(scope):
+            response = to_directory(scope, self._base_path)
+        elif path == "/session" and method == "GET":
             response = JSONResponse(await self._standing(scope, headers))
         elif path == "/session" and method == "DELETE":
-            response = self._log_out(headers)
+            response = self._log_out(scope, headers)
         elif path == "/login" and method == "POST":
             response = self._log_in(scope, headers, body)
         elif path == "/live" and method == "GET":
@@ -221,22 +245,23 @@ class PanelMiddleware:
             self._cookie,
             self._sessions.open(mark, now),
             max_age=int(MAX_SECONDS),
+            path=_cookie_path(scope),
             httponly=True,
             samesite="strict",
-            secure=_is_tls(scope, headers),
+            secure=headers.get("origin", "").startswith("https:") or arrival_of(scope).tls,
         )
         return response
 
-    def _log_out(self, headers: Headers) -> Response:
+    def _log_out(self, scope: Scope, headers: Headers) -> Response:
         self._sessions.close(_cookie(headers, self._cookie))
         response = Response(status_code=204)
-        response.delete_cookie(self._cookie, httponly=True, samesite="strict")
+        response.set_cookie(self._cookie, "", 0, path=_cookie_path(scope), httponly=True, samesite="strict")
         return response
 
     def _still(self, scope: Scope, headers: Headers) -> Still:
         """Whether a viewer that was let in may still see what comes: a token or a session can end."""
         peer: LoopbackPeer = scope[PEER]
-        token, by_user = _bearer(headers), bool(peer.operator) and not peer.proxied
+        token, by_user = self._token(headers), bool(peer.operator) and not peer.proxied
 
         async def still() -> bool:
             if not self._rules.asks or by_user:
@@ -264,9 +289,9 @@ def _response(found: Refusal) -> Response:
     return response
 
 
-def _bearer(headers: Headers) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+def _cookie_path(scope: Scope) -> str | None:
+    """The prefix that the browser sees. None where we do not know it: then it takes the directory of its request."""
+    return arrival_of(scope).cookie_path or None
 
 
 def _cookie(headers: Headers, name: str) -> str:
@@ -286,13 +311,6 @@ def _text_in(body: bytes, key: str) -> str | None:
         return None
     text = data.get(key) if isinstance(data, dict) else None
     return text if isinstance(text, str) else None
-
-
-def _is_tls(scope: Scope, headers: Headers) -> bool:
-    """Whether the browser reached us over TLS, by its own word or by that of a proxy on this machine."""
-    if headers.get("origin", "").startswith("https:"):
-        return True
-    return is_loopback((scope.get("client") or ("",))[0]) and headers.get("x-forwarded-proto", "").lower() == "https"
 
 
 def _announces_body(headers: Headers) -> bool:

@@ -64,7 +64,13 @@ class PanelServer:
         self._server: Embedded | None = None
         self.port = 0
         self._loopback = bool(config.listen) and is_loopback(config.listen)
-        self._rules = Rules(_names(config.listen), asks=config.token_file != NO_TOKEN, by_user=config.token_file == "")
+        hosts = frozenset(config.hosts)
+        self._rules = Rules(
+            _names(config.listen) | hosts,
+            asks=config.token_file != NO_TOKEN,
+            by_user=config.token_file == "",
+            hosts=hosts,
+        )
         self.token_file = "" if not self._rules.asks else config.token_file or str(state_dir / OWN_TOKEN)
         self._api, self._edge = api, None  # type: tuple[ASGIApp, PanelMiddleware | None]
         self._peers = Peers(operator)
@@ -97,6 +103,8 @@ class PanelServer:
             peers=self._peers,
             clock=self._clock,
             cookie=f"modelward-{self.port}",
+            base_path=self._config.base_path,
+            proxies=self._config.trusted_proxies,
         )
         self._server = Embedded("panel.listen", edge, limited(descriptors.connections(MAX_CONNECTIONS, SHARE)), None)
         try:
@@ -132,7 +140,7 @@ class PanelServer:
             raise Refused('cannot make a link: the panel is off (panel.listen is "")')
         if self.problem or self._edge is None:
             raise Refused(f"cannot make a link: {self.problem or 'the panel is not open yet'}")
-        url = f"http://{_reachable(self._config.listen)}:{self.port}/"
+        url = f"http://{_reachable(self._config.listen)}:{self.port}{self._config.base_path}/"
         if not self._rules.asks:
             return PanelLinkAnswer(url, 0, "")
         code = await self._edge.link()

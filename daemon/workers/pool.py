@@ -97,7 +97,8 @@ def command_line(settings: WorkerSettings) -> list[str]:
 
 
 class WorkerPool:
-    """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave.
+    """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave, after
+    so many seconds of notice.
 
     `settings` gives the settings of a new worker with that name, and the listening socket. `command` makes its command
     line. `chance` spreads the back-off. `read` returns what a process has done so far. Invariant: the pool is in charge
@@ -110,7 +111,7 @@ class WorkerPool:
         runtime_dir: Path,
         clock: Clock,
         ended: Callable[[Ended], None],
-        drain: Callable[[str], bool],
+        drain: Callable[[str, float], bool],
         settings: Callable[[str], tuple[WorkerSettings, int]],
         command: Callable[[WorkerSettings], list[str]] = command_line,
         chance: Callable[[], float] = random.random,
@@ -261,14 +262,14 @@ class WorkerPool:
         delay = backoff.delay_seconds(failures, self._chance())
         self._pending_starts += (PendingStart(failures, self._clock.monotonic() + delay),)
 
-    def retire(self, name: str, because: str) -> None:
+    def retire(self, name: str, because: str, notice_seconds: float = 0.0) -> None:
         """Asks a worker to finish its work and leave. It is killed when it takes too long."""
         process = self._processes.get(name)
         if process is None or process.phase is Phase.RETIRING:
             return
         process.phase, process.since, process.overdue_since = Phase.RETIRING, self._clock.monotonic(), None
         self._log.info("worker retires", worker=name, because=because)
-        if not self._drain(name):
+        if not self._drain(name, notice_seconds):
             process.child.signal(signal.SIGTERM)
 
     def kill(self, name: str, because: str) -> None:
@@ -289,14 +290,14 @@ class WorkerPool:
         if watches := [process.watch for process in self.processes() if process.name in lost and process.watch]:
             await asyncio.wait(watches, timeout=ABORT_SECONDS + 1.0)
 
-    async def close(self, drain_seconds: float) -> None:
-        """Retires every worker and waits. Workers that are left after `drain_seconds` are killed."""
+    async def close(self, drain_seconds: float, notice_seconds: float = 0.0) -> None:
+        """Retires every worker, after a notice, and waits. Workers that are left after `drain_seconds` are killed."""
         if not self._in_charge:
             await self.leave()
             return
         self.wanted = 0
         for process in self.processes():
-            self.retire(process.name, "the daemon stops")
+            self.retire(process.name, "the daemon stops", notice_seconds)
         watches = [h.watch for h in self.processes() if h.watch]
         if watches:
             await asyncio.wait(watches, timeout=drain_seconds)

@@ -111,13 +111,13 @@ class WorkerRegistry:
                 return line in self._peers
         return False
 
-    def drain(self, name: str) -> bool:
-        """Asks a worker to finish and leave; False when it is not connected."""
+    def drain(self, name: str, notice_seconds: float = 0.0) -> bool:
+        """Asks a worker to finish and leave, after a notice; False when it is not connected."""
         peer = self.peer(name)
         if peer is None:
             return False
         peer.draining = True
-        return self.send(name, p.Drain())
+        return self.send(name, p.Drain(notice_seconds))
 
     def dismiss(self, name: str, because: str) -> None:
         """Ends the connection of a worker that does not answer; it may join again."""

@@ -35,6 +35,8 @@ KEYS: Final = {
     "token_file": "workers.token_file",
     "model_aliases": "workers.model_aliases",
     "cors_origins": "workers.cors_origins",
+    "base_path": "workers.base_path",
+    "trusted_proxies": "workers.trusted_proxies",
     "log_dir": "logs.dir",
     "log_level": "logs.level",
     "confine": "workers.confine",

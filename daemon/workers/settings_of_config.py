@@ -27,6 +27,8 @@ def terms_of(config: Config, listen: str) -> Terms:
         token_file=workers.token_file,
         model_aliases=workers.model_aliases,
         cors_origins=workers.cors_origins,
+        base_path=workers.base_path,
+        trusted_proxies=workers.trusted_proxies,
         log_dir=STANDARD_OUTPUT if config.logs.dir is None else str(config.logs.dir),
         log_level=config.logs.level,
         confine=workers.confine,

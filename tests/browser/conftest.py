@@ -119,6 +119,7 @@ def _start() -> Any:
     options.binary_location = CHROMIUM
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
+        "--host-resolver-rules=MAP *.example.org 127.0.0.1",
         "--lang=en", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={heard}%noloop",
     ):  # fmt: skip
         options.add_argument(argument)

@@ -262,7 +262,7 @@ class RunningPanel:
 
 @contextlib.contextmanager
 def running_panel(
-    admin: FakeDesk | None = None, operator: Callable[[int], bool] | None = None, **keys: str
+    admin: FakeDesk | None = None, operator: Callable[[int], bool] | None = None, **keys: object
 ) -> Iterator[RunningPanel]:
     """The panel with these keys of [panel] over a fake admin interface, in a thread of its own.
 

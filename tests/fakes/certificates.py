@@ -1,4 +1,4 @@
-"""An authority of the test's own and a certificate by it for this machine."""
+"""An authority of the test's own and a certificate by it for this machine, or for a name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def server_context(directory: Path) -> tuple[ssl.SSLContext, Path]:
-    """What a server at 127.0.0.1 answers with, and the file of the authority that a client has to trust."""
+def server_context(directory: Path, host: str = "") -> tuple[ssl.SSLContext, Path]:
+    """What a server at `host` ("": 127.0.0.1) answers with, and the file of the authority that a client has to trust.
+
+    server.pem, beside that file, has its key and its certificate.
+    """
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of the house")])
     authority = _signed(name, name, authority_key, authority_key, x509.BasicConstraints(ca=True, path_length=0))
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host or "127.0.0.1")])
+    names = x509.SubjectAlternativeName([x509.DNSName(host) if host else x509.IPAddress(ip_address("127.0.0.1"))])
     certificate = _signed(subject, name, key, authority_key, names)
     own, trusted = directory / "server.pem", directory / "authority.pem"
     pem = serialization.Encoding.PEM

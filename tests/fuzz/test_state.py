@@ -221,7 +221,7 @@ def test_who_the_workers_were_is_read_or_nobody(data: bytes) -> None:
             runtime_dir=Path(directory),
             clock=FakeClock(),
             ended=lambda ended: None,
-            drain=lambda name: False,
+            drain=lambda name, notice: False,
             settings=lambda name: (WorkerSettings(name, "", "", 0), 0),
         )
         assert pool.remembered() == {}  # process 1 began at another time

@@ -266,7 +266,7 @@ def test_a_worker_serves_on_whatever_the_daemon_says(pieces: list[bytes]) -> Non
                 terms=Terms,
                 apply=lambda terms, tokens: None,
                 reopen=lambda done: done(),
-                drain=lambda: None,
+                drain=lambda notice: None,
                 stop=lambda: None,
             )
             running = asyncio.create_task(control.run())

@@ -70,7 +70,7 @@ from modelward.worker.inference import admission
 from modelward.worker.jobs import access, deaths, runner
 from modelward.worker.jobs import store as job_store
 from modelward.worker.sensevoice import segments
-from modelward.worker.shared import callback_rules, checksums, log_writer, logs
+from modelward.worker.shared import callback_rules, checksums, log_writer, logs, trusted_proxies
 from modelward.worker.validate import onnx_graph
 from modelward.worker.validate.gates import golden, layout
 
@@ -234,6 +234,12 @@ def _jobs() -> Iterable[Row]:
     )
     yield "result inside the JSON of a job", _bytes(job_routes.MAX_EMBEDDED_BYTES), "left out; `/result` has it"
     yield "entries of `jobs.callbacks`", "32", "refused"
+    yield "entries of `trusted_proxies` and of `panel.hosts`", "32", "refused"
+    yield (
+        "addresses that are read in `X-Forwarded-For`, from its end",
+        str(trusted_proxies.MAX_HOPS),
+        "the farthest of them is the client",
+    )
     yield "callback URL", f"{callback_rules.MAX_URL_CHARS} characters", "400"
     yield "callbacks under way", str(callback_planner.AT_ONCE), "others wait"
     yield "one callback", _time(callback_sender.TOTAL_SECONDS), "tried again"

@@ -308,7 +308,7 @@ def test_reopens_its_logs_when_told(running: Worker) -> None:
 
 
 def test_drains_and_ends_when_told(running: Worker) -> None:
-    running.daemon.say(p.Drain())
+    running.daemon.say(p.Drain(notice_seconds=0.1))
     assert running.process.wait(PATIENCE_SECONDS) == 0
     assert running.daemon.wait_for(p.Drained)
 

@@ -144,6 +144,25 @@ def _cors_origins(running: Worker) -> None:
     assert allowed() == "https://app.example.org"
 
 
+def _base_path(running: Worker) -> None:
+    assert asking.get(running.url + "/asr/health").status_code == 404
+    _apply(running, base_path="/asr")
+    assert asking.get(running.url + "/asr/health").status_code == 200
+    sent = asking.post(running.url + "/asr/v1/jobs", files={"file": ("c.wav", clip(CLIP))})
+    assert sent.headers["location"] == f"/asr/v1/jobs/{sent.json()['id']}"
+
+
+def _trusted_proxies(running: Worker) -> None:
+    def logged() -> str:
+        seen = len(running.lines("access.log"))
+        asking.get(running.url + "/health", headers={"x-forwarded-for": "203.0.113.7"})
+        return str(eventually(lambda: running.lines("access.log")[seen:])[-1]["client"])
+
+    assert logged() == "127.0.0.1"
+    _apply(running, trusted_proxies=("127.0.0.1",))
+    assert logged() == "203.0.113.7"
+
+
 def _job(running: Worker, **fields: str) -> int:
     form = {"files": {"file": ("c.wav", clip(CLIP))}, "data": fields}
     return asking.post(running.url + "/v1/jobs", **form).status_code
@@ -189,6 +208,8 @@ CHECKS: dict[str, Callable[[Worker], None]] = {
     "min_upload_rate": _min_upload_rate,
     "model_aliases": _model_aliases,
     "cors_origins": _cors_origins,
+    "base_path": _base_path,
+    "trusted_proxies": _trusted_proxies,
     "log_level": _log_level,
     "jobs_keep_seconds": _jobs_keep,
     "jobs_max_jobs": _jobs_max,

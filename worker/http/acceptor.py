@@ -57,7 +57,7 @@ class Front:
         make_room: Callable[[], bool] = lambda: False,
         limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
     ) -> None:
-        self.draining = False
+        self.draining = self.leaving = False
         self._state = ServerState()
         self._config = server_config(app, limits)
         self._listener: socket.socket | None = listener
@@ -247,6 +247,11 @@ class Front:
             self._pause.cancel()
             self._pause = None
 
+    async def give_notice(self, seconds: float) -> None:
+        """Goes on accepting for this time, while every answer asks its client to connect elsewhere."""
+        self.leaving = True
+        await asyncio.sleep(seconds)
+
     async def drain(self, seconds: float) -> int:
         """Answers every request on its way, within `seconds`; returns how many connections are left.
 
@@ -254,7 +259,7 @@ class Front:
         next request, then it is closed, unless bytes wait in it.
         """
         deadline = self._loop.time() + seconds
-        self.draining = True
+        self.draining = self.leaving = True
         self._leave_port()
         grace = min(self._loop.time() + IDLE_GRACE_SECONDS, deadline)
         while (self._state.connections or self._joining) and self._loop.time() < deadline:
@@ -268,7 +273,7 @@ class Front:
         """Ends every connection at once, also those that are being set up, and accepts no more. Returns how many there
         were.
         """
-        self.draining = True
+        self.draining = self.leaving = True
         self._unwatch()
         self._no_pause()
         for task in self._joining:

@@ -17,6 +17,7 @@ import structlog
 
 from ..shared.fresh_tokens import FreshTokens
 from ..shared.loopback import is_loopback
+from ..shared.sent_tokens import tokens_in
 from .errors import ApiError
 
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
@@ -59,21 +60,20 @@ class TokenCheck:
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Raises ApiError 401 when the request needs a token and has no good one.
 
-        A browser sends it in a cookie, which counts for requests of our own page. `POST /` has it in its body.
+        A browser sends it in a cookie, which counts for requests of our own page. `POST /` has it in its body. Other
+        credentials, like Basic, are for a proxy, and count neither for nor against the request.
         """
         if not self._path or path in OPEN_PATHS or (method, path) == ("POST", "/"):
             return
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if not scheme and (method in SAFE or _same_origin(headers)):
-            token = _cookie(headers.get("cookie", ""))
-            good = bool(token) and self._tokens.knows_pledge(token)
-        else:
-            good = scheme.lower() == "bearer" and self.knows(token.strip())
+        sent = tokens_in(headers)
+        good = any(map(self.knows, sent))
+        if not sent and (method in SAFE or _same_origin(headers)) and (cookie := _cookie(headers.get("cookie", ""))):
+            sent, good = (cookie,), self._tokens.knows_pledge(cookie)
         if not good:
             raise ApiError(
                 401,
                 "cannot answer: this service asks for a bearer token in the header Authorization",
-                "bad_token" if token else "token_missing",
+                "bad_token" if any(sent) else "token_missing",
                 {"www-authenticate": "Bearer"},
             )
 
@@ -81,11 +81,10 @@ class TokenCheck:
         """An identifier of the token of a request that `check` accepted; "" where no token is needed."""
         if not self._path:
             return ""
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if not scheme:
-            mark = self._tokens.mark_of_pledge(_cookie(headers.get("cookie", "")))
+        if sent := tokens_in(headers):
+            mark = next(filter(None, map(self._tokens.check, sent)), "")
         else:
-            mark = self._tokens.check(token.strip()) if scheme.lower() == "bearer" else ""
+            mark = self._tokens.mark_of_pledge(_cookie(headers.get("cookie", "")))
         return hashlib.sha256(b"modelward owner " + mark.encode()).hexdigest() if mark else ""
 
     def owns(self, owner: str, headers: Mapping[str, str]) -> bool:

@@ -1,7 +1,7 @@
 """Decides which client a request counts for, where one client's share is limited: its address, or its IPv6 network.
 
-Pure. A proxy on this machine sends requests of others. So for a loopback peer the last address of X-Forwarded-For
-counts, which that proxy wrote itself. It never decides about permissions: another program here can write any address.
+Pure. The address is that of the request's scope, where `shared.arrival` put what a trusted proxy reported. It never
+decides about permissions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from ..shared.loopback import is_loopback, plain_address
+from ..shared.loopback import plain_address
 
 NETWORK_BITS: Final = 64
 """A client with IPv6 has a whole network of this size."""
@@ -19,17 +19,15 @@ NETWORK_BITS: Final = 64
 
 def client_of(request: Request) -> str:
     """The name under which a client's shares are counted."""
-    peer = request.client.host if request.client else ""
-    return client_named(peer, request.headers.get("x-forwarded-for", ""))
+    return client_named(request.client.host if request.client else "")
 
 
-def client_named(peer: str, forwarded: str) -> str:
-    """The same from the peer's address and the header, "" for none."""
-    named = forwarded.rpartition(",")[2].strip() if forwarded and (not peer or is_loopback(peer)) else peer
+def client_named(client: str) -> str:
+    """The same from the client's address, "" for none."""
     try:
-        address = plain_address(named)
+        address = plain_address(client)
     except ValueError:
-        return peer
+        return client
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.ip_network((int(address), NETWORK_BITS), strict=False))

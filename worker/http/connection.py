@@ -199,8 +199,9 @@ class Connection(Framed):
 
     @property
     def peer(self) -> str:
-        """The client's address."""
-        return self.client[0] if self.client else ""
+        """The address of the client whose answer is on its way: a trusted proxy sends those of many."""
+        client = self.cycle.scope["client"] if self.cycle is not None else self.client
+        return client[0] if client else ""
 
     @property
     def unread_bytes(self) -> int:
@@ -287,7 +288,7 @@ class Connection(Framed):
 
     def refuse(self, status: int) -> None:
         """As in `Framed`, and reports the refusal."""
-        self._refused(self.peer, status)
+        self._refused(self.client[0] if self.client else "", status)
         super().refuse(status)
 
 

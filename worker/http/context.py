@@ -22,7 +22,8 @@ from .upload_limits import Uploads
 
 
 class Service(Struct):
-    """`draining`: this worker takes no new connections and asks its clients to connect elsewhere.
+    """`draining`: this worker takes no new connections. `leaving`: it asks its clients to connect elsewhere, because it
+    drains, or will soon.
 
     `jobs` is None where no directory for jobs was given.
     """
@@ -34,6 +35,7 @@ class Service(Struct):
     logs: LogFiles
     gate: TokenCheck
     draining: Callable[[], bool]
+    leaving: Callable[[], bool]
     uploads: Uploads
     answers: Answers
     refusing: Refusing

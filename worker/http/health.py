@@ -35,7 +35,7 @@ async def ready(request: Request) -> Response:
 
 def _state(service: Service) -> dict[str, Any]:
     current = service.engine.current
-    status = "no model" if current is None else "draining" if service.draining() else "ok"
+    status = "no model" if current is None else "draining" if service.leaving() else "ok"
     return {
         "status": status,
         "version": current.version if current else "",

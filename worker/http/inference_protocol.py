@@ -51,7 +51,7 @@ async def live(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """200 when it takes requests."""
     service: Service = request.app.state.service
-    good = service.engine.current is not None and not service.draining() and not service.counters.refusing()
+    good = service.engine.current is not None and not service.leaving() and not service.counters.refusing()
     return as_json({"ready": good}, 200 if good else 503, {} if good else {"retry-after": "1"})
 
 

@@ -22,6 +22,7 @@ from ..jobs.access import DiskBusy, JobAccess, JobView
 from ..jobs.runner import DECLARED, CannotGoOn, JobWords
 from ..jobs.store import NotTaken, StoreLimits
 from ..settings import Terms
+from ..shared.arrival import arrival_of
 from ..shared.callback_rules import BadCallback, check_url
 from ..shared.job_directory import UnreadableJob
 from ..shared.job_records import DONE, ENDED, JobRequest, is_id, job_as_json
@@ -75,7 +76,8 @@ async def create(request: Request) -> Response:
         raise ApiError(503, f"cannot take the job: {e}", "busy") from e
     except TooSlow as e:
         raise too_slow(e) from e
-    headers = {"location": f"/v1/jobs/{job.id}", "retry-after": str(LOOK_AGAIN_SECONDS)}
+    place = f"{arrival_of(request.scope).prefix}/v1/jobs/{job.id}"
+    headers = {"location": place, "retry-after": str(LOOK_AGAIN_SECONDS)}
     return as_json(job_as_json(job, "queued"), 202, headers)
 
 

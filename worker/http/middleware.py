@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..inference.loader import LoadedVersion
+from ..shared.arrival import arrival_of, arrive, is_read, to_directory
 from .context import Service
 from .cross_origin import CrossOrigin
 from .errors import ApiError, error_answer, error_response
@@ -85,12 +86,16 @@ class ServiceMiddleware:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
         self._shared = CrossOrigin(self._guarded, service)
+        self._ignored = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; raises nothing."""
         if scope["type"] != "http":
             return
-        headers = Headers(scope=scope)
+        headers, settings = Headers(scope=scope), self._service.settings
+        arrival = arrive(scope, headers, settings.base_path, settings.trusted_proxies)
+        if arrival.ignored and not self._ignored:
+            self._report_ignored(arrival.ignored)
         scope["path"] = meant_path(scope["path"])
         trace = scope[TRACE] = Trace(_request_id(headers), client=scope["client"][0] if scope.get("client") else "")
         self._service.answers.open.add(trace)
@@ -111,12 +116,20 @@ class ServiceMiddleware:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
+        if arrival_of(scope).bare and is_read(scope):
+            await to_directory(scope, self._service.settings.base_path)(scope, receive, send)
+            return
         try:
             await self._service.gate.fresh()
             self._service.gate.check(scope["method"], scope["path"], headers)
             await self._app(scope, receive, send)
         except ApiError as e:
             await (await _refusal(e, scope, headers))(scope, receive, send)
+
+    def _report_ignored(self, peer: str) -> None:
+        """Reports once that a proxy is not named, as all its clients count as one."""
+        self._ignored = peer
+        self._service.logs.events.info("headers of a proxy do not count", peer=peer, key="workers.trusted_proxies")
 
     def _receiving(self, trace: Trace, receive: Receive) -> Receive:
         async def inward() -> Message:
@@ -136,7 +149,7 @@ class ServiceMiddleware:
                 if trace.inference or trace.version:
                     self._name_version(trace, headers)
                 # An answer before the body's end: closing now would reset the connection during the answer.
-                if self._service.draining() and trace.received:
+                if self._service.leaving() and trace.received:
                     headers["connection"] = "close"
             elif message["type"] == "http.response.body":
                 trace.sent_bytes += len(message.get("body", b""))

@@ -7,7 +7,7 @@ answer before its status is known. Invariant: errors have OpenAI's form.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -39,6 +39,9 @@ from .transcription import (
     truth,
 )
 from .upload import UploadedClip
+
+UNBUFFERED: Final = ((b"cache-control", b"no-store, no-transform"), (b"x-accel-buffering", b"no"))
+"""Has proxies pass each event on at once."""
 
 
 class Transcriptions:
@@ -107,7 +110,7 @@ class _Stream:
     async def _write(self, data: bytes, *, last: bool = False) -> None:
         if not self.begun:
             self.begun = True
-            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), *UNBUFFERED]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 

@@ -14,6 +14,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
 from ..jobs.listing import MOST_LISTED
+from ..shared.arrival import arrival_of
+from ..shared.sent_tokens import API_KEY
 from .json import as_json
 from .openai_fields import FORMATS, GRANULARITIES
 
@@ -79,11 +81,11 @@ ABOUT: Final[Mapping[str, RouteAbout]] = {
 
 async def openapi(request: Request) -> Response:
     """The document."""
-    return as_json(document(request.app.routes))
+    return as_json(document(request.app.routes, arrival_of(request.scope).prefix))
 
 
-def document(routes: Iterable[BaseRoute]) -> Json:
-    """The OpenAPI 3.1 document of these routes."""
+def document(routes: Iterable[BaseRoute], prefix: str = "") -> Json:
+    """The OpenAPI 3.1 document of these routes, which clients reach below `prefix`."""
     paths: dict[str, Json] = {}
     for route in routes:
         if not isinstance(route, Route) or (_is_page(route.path) and route.path not in ABOUT):
@@ -95,12 +97,16 @@ def document(routes: Iterable[BaseRoute]) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "modelward speech service", "version": "1"},
+        **({"servers": [{"url": prefix}]} if prefix else {}),
         "paths": paths,
         "components": {
             "schemas": {"Error": _ERROR},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": API_KEY},
+            },
         },
-        "security": [{}, {"token": []}],
+        "security": [{}, {"token": []}, {"key": []}],
     }
 
 

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..shared import static_files
+from ..shared.arrival import arrival_of
 from ..shared.static_files import protection
 from .auth import COOKIE
 from .context import Service
@@ -63,13 +64,13 @@ async def sign_in(request: Request) -> Response:
         token = ""
     if not service.gate.knows(token):
         return await token_form(request.headers.get("accept-language", ""))
-    answer = Response(status_code=303, headers={"location": "/", "cache-control": "no-store"})
+    answer = Response(status_code=303, headers={"location": "./", "cache-control": "no-store"})
     if cookie := service.gate.cookie_for(token):
-        answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict", secure=_behind_tls(request))
+        path = arrival_of(request.scope).cookie_path or None  # without one it is the directory that the browser sees
+        answer.set_cookie(COOKIE, cookie, path=path, httponly=True, samesite="strict", secure=_behind_tls(request))
     return answer
 
 
 def _behind_tls(request: Request) -> bool:
     """Whether the browser uses TLS: to a proxy, as this port does not. A browser that lies harms only itself."""
-    origin, scheme = request.headers.get("origin", ""), request.headers.get("x-forwarded-proto", "")
-    return origin.startswith("https:") or scheme.rpartition(",")[2].strip().lower() == "https"
+    return request.headers.get("origin", "").startswith("https:") or arrival_of(request.scope).tls

@@ -27,7 +27,7 @@ _STYLE: Final = (
 _SIGN_IN: Final = (
     '<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title>'
     '<meta name="viewport" content="width=device-width,initial-scale=1"><style>{style}</style></head><body><main>'
-    '<h1>{title}</h1><form method="post" action="/"><label for="token">{token}</label>'
+    '<h1>{title}</h1><form method="post"><label for="token">{token}</label>'
     '<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>'
     "<button>{enter}</button></form></main></body></html>"
 )

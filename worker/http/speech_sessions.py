@@ -24,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.utils import ClientDisconnected
 
 from ..inference.loader import SPEECH_KINDS, LoadedVersion
+from ..shared.arrival import ARRIVAL, arrive
 from .auth import from_own_page
 from .client import client_named
 from .context import Service
@@ -68,7 +69,8 @@ class SpeechSessions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection from its handshake on."""
-        began = time.perf_counter()
+        began, settings = time.perf_counter(), self._service.settings
+        arrive(scope, Headers(scope=scope), settings.base_path, settings.trusted_proxies)
         socket: SpeechSocket = scope[SOCKET]
         await receive()  # the handshake, which is whole
         try:
@@ -178,7 +180,7 @@ class SpeechSessions:
         body = [(b"content-type", b"application/octet-stream"), (b"transfer-encoding", b"chunked")]
         path = f"/{talk.name}"
         return {
-            **{key: scope[key] for key in ("asgi", "http_version", "server", "client", "root_path")},
+            **{key: scope[key] for key in ("asgi", "http_version", "server", "client", "root_path", ARRIVAL)},
             "type": "http",
             "method": "POST",
             "scheme": "http",
@@ -194,8 +196,7 @@ class SpeechSessions:
 
 def _client(scope: Scope) -> str:
     """The name under which the client's share is counted."""
-    peer = scope["client"][0] if scope.get("client") else ""
-    return client_named(peer, Headers(scope=scope).get("x-forwarded-for", ""))
+    return client_named(scope["client"][0] if scope.get("client") else "")
 
 
 def _is_named(origin: str, origins: Collection[str]) -> bool:

@@ -136,7 +136,8 @@ class SpeechSocket(WebSocketsSansIOProtocol):
 
     @property
     def peer(self) -> str:
-        return self.client[0] if self.client else ""
+        client = self.scope["client"] if self.handshake_initiated else self.client
+        return client[0] if client else ""
 
     @property
     def unread_bytes(self) -> int:

@@ -1,4 +1,4 @@
-// Asks the daemon: the same /v1 calls as the command line.
+// Asks the daemon: the same /v1 calls as the command line. Paths are taken relative to the page, wherever a proxy puts it.
 
 import { chosen } from './i18n.js';
 
@@ -17,7 +17,7 @@ async function read(response) {
 
 async function send(path, options) {
   try {
-    return await read(await fetch(path, {
+    return await read(await fetch(`.${path}`, {
       cache: 'no-store', credentials: 'same-origin', ...options, headers: { ...options.headers, 'Accept-Language': chosen() },
     }));
   } catch (error) {

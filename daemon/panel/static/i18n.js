@@ -11,7 +11,7 @@ let tag = 'en';
 export async function load(languages = navigator.languages) {
   const browsers = (languages?.[0] ?? 'en').toLowerCase().startsWith('zh') ? 'zh' : 'en';
   tag = memory.read('language', [browsers, ...TAGS]);
-  const answer = await fetch(`/static/i18n/${tag}.json`);
+  const answer = await fetch(`static/i18n/${tag}.json`);
   words = await answer.json();
   document.documentElement.lang = tag === 'zh' ? 'zh-CN' : 'en';
   return tag;

@@ -49,7 +49,7 @@ function hear(snapshot) {
 function open() {
   source?.close();
   quietSince = performance.now();
-  source = new EventSource(`/live?language=${chosen()}`);
+  source = new EventSource(`live?language=${chosen()}`);
   source.addEventListener('snapshot', (event) => hear(JSON.parse(event.data)));
   source.addEventListener('beat', () => hear(null));
   source.addEventListener('error', () => {

@@ -117,6 +117,10 @@ WRONG = {
         '"[nope]:1"', '"300.0.0.1:80"', '"a b:80"', '"unix:/run/x"', '"host:٣"',
     ],
     "workers.cors_origins": ['"*"', '["example.org"]', '["null"]', '["https://a/b"]', '["https://*.a"]'],
+    "workers.base_path": ['"asr"', '"/a//b"', '"/../x"', '"/a b"', '"/v1"', '"/api/asr"', '"https://a/b"', '"/%61"'],
+    "workers.trusted_proxies": ['"10.0.0.1"', '["proxy.example.org"]', '["10.0.0.1/8"]', '["*"]', '["1.2.3.4:5"]'],
+    "workers.drain_notice": ['"2h"', "-1"],
+    "panel.hosts": ['["https://ops.example.org"]', '["ops.example.org:443"]', '[""]', '["a..b"]', '["*.example.org"]'],
     "workers.model_aliases": ['"asr"', '[""]', '["a b"]', '["/x"]'],
     "workers.providers": ["[]", '["cpu"]', '"CPUExecutionProvider"'],
     "workers.token_file": ['"tokens"'],
@@ -170,6 +174,19 @@ def test_takes_addresses_of_every_form(address: str) -> None:
 )
 def test_an_origin_is_taken_as_browsers_send_it(written: str, sent: str) -> None:
     assert parse(f'[workers]\ncors_origins = ["{written}"]', "test").workers.cors_origins == (sent,)
+
+
+def test_what_stands_behind_a_proxy_is_taken_in_its_usual_spelling() -> None:
+    config = parse(
+        '[workers]\nbase_path = "/asr/"\ntrusted_proxies = ["10.0.0.5/32", "fd00::/8", "unix"]\n'
+        '[panel]\nbase_path = "/"\nhosts = ["OPS.example.org."]\n',
+        "test",
+    )
+    assert config.workers.base_path == "/asr" and config.panel.base_path == ""
+    assert config.workers.trusted_proxies == ("10.0.0.5", "fd00::/8", "unix")
+    assert config.panel.hosts == ("ops.example.org",)
+    assert warnings(config) == []
+    assert "every address" in warnings(parse('[panel]\ntrusted_proxies = ["0.0.0.0/0"]', "test"))[0]
 
 
 def test_any_page_and_no_token_is_a_warning() -> None:

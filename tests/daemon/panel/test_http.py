@@ -230,7 +230,7 @@ def log_in(panel: RunningPanel, token: str = TOKEN) -> str:
     answer = panel.ask("POST", "/login", {"token": token}, **MARK)
     assert answer.status == 204, answer.body
     cookie = answer.headers["set-cookie"]
-    assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Path=/" in cookie
+    assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Path" not in cookie
     return cookie.partition(";")[0]
 
 
@@ -330,13 +330,68 @@ def test_a_panel_that_shall_ask_for_no_token_has_nothing_to_log_in_to() -> None:
         assert panel.ask("POST", "/v1/rollback", {}, **MARK).status == 200
 
 
-def test_a_cookie_is_for_tls_alone_where_the_browser_came_by_tls(guarded: RunningPanel) -> None:
+def test_a_cookie_is_for_tls_alone_where_the_browser_came_by_tls(guarded: RunningPanel, token_file: Path) -> None:
     here = f"127.0.0.1:{guarded.port}"
     plain = guarded.ask("POST", "/login", {"token": TOKEN}, Origin=f"http://{here}", **MARK)
     assert "Secure" not in plain.headers["set-cookie"]
-    for headers in ({"Origin": f"https://{here}"}, {"X_Forwarded_Proto": "https"}):
-        answer = guarded.ask("POST", "/login", {"token": TOKEN}, **headers, **MARK)
-        assert "Secure" in answer.headers["set-cookie"] and TOKEN not in answer.headers["set-cookie"]
+    answer = guarded.ask("POST", "/login", {"token": TOKEN}, Origin=f"https://{here}", **MARK)
+    assert "Secure" in answer.headers["set-cookie"] and TOKEN not in answer.headers["set-cookie"]
+    unnamed = guarded.ask("POST", "/login", {"token": TOKEN}, X_Forwarded_Proto="https", **MARK)
+    assert "Secure" not in unnamed.headers["set-cookie"]
+    with running_panel(listen="0.0.0.0:0", token_file=str(token_file), trusted_proxies=("127.0.0.1",)) as named:
+        answer = named.ask("POST", "/login", {"token": TOKEN}, X_Forwarded_Proto="https", **MARK)
+        assert "Secure" in answer.headers["set-cookie"]
+
+
+def test_the_base_path_and_the_names_of_a_proxy_are_ours(token_file: Path) -> None:
+    keys = {"token_file": str(token_file), "base_path": "/ops", "hosts": ("ops.example.org",)}
+    with running_panel(listen="0.0.0.0:0", **keys) as panel:
+        name = {"Host": "ops.example.org", "Origin": "https://ops.example.org:8443", "Sec_Fetch_Site": "same-origin"}
+        moved = panel.ask("GET", "/ops", **name)
+        assert (moved.status, moved.headers["location"]) == (308, "ops/")
+        assert (
+            panel.ask("GET", "/ops/").status
+            == panel.ask("GET", "/").status
+            == panel.ask("GET", "/health").status
+            == 200
+        )
+        signed_in = panel.ask("POST", "/ops/login", {"token": TOKEN}, **name, **MARK)
+        cookie, _, fields = signed_in.headers["set-cookie"].partition("; ")
+        assert signed_in.status == 204 and "Path=/ops" in fields and "Secure" in fields
+        assert panel.ask("POST", "/ops/v1/rollback", {}, **name, **MARK, Cookie=cookie).status == 200
+        assert panel.ask("GET", "/ops/v1/status").status == panel.ask("GET", "/v1/status").status == 401
+        changed = panel.ask("POST", "/ops/v1/rollback", {}, **{**name, "Host": "127.0.0.1"}, **MARK, Cookie=cookie)
+        assert changed.status == 200, "a proxy may put another Host there"
+        for wrong in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Sec_Fetch_Site": "same-site"}):
+            answer = panel.ask("POST", "/ops/v1/rollback", {}, **{**name, **wrong}, **MARK, Cookie=cookie)
+            assert answer.status in (403, 421)
+        servers = panel.ask("GET", "/ops/v1/openapi.json", Cookie=cookie).json["servers"]
+        assert servers == [{"url": "/ops"}]
+        assert "/ops/#login=" in panel.link()
+
+
+def test_basic_credentials_of_a_proxy_are_no_wrong_token(token_file: Path) -> None:
+    basic = {"Authorization": "Basic dXNlcjpwYXNz", "Origin": "http://ops.example.org", "Host": "ops.example.org"}
+    with running_panel(listen="0.0.0.0:0", token_file=str(token_file), hosts=("ops.example.org",)) as panel:
+        for _ in range(TRIES + 1):
+            assert panel.ask("GET", "/v1/status", **basic).kind == "token_missing"
+        assert panel.ask("GET", "/v1/status", X_API_Key=TOKEN, **basic).status == 200
+        cookie = panel.ask("POST", "/login", {"token": TOKEN}, **basic, **MARK).headers["set-cookie"].partition(";")[0]
+        assert panel.ask("GET", "/v1/status", Cookie=cookie, **basic).status == 200
+        wrong = {"X_API_Key": "wrong"}
+        assert panel.ask("GET", "/v1/status", Cookie=cookie, **wrong, **basic).kind == "bad_token"
+
+
+def test_wrong_tokens_count_for_the_client_behind_a_trusted_proxy(token_file: Path) -> None:
+    keys = {"token_file": str(token_file), "trusted_proxies": ("127.0.0.1",)}
+    with running_panel(listen="0.0.0.0:0", **keys) as panel:
+
+        def tried(client: str) -> int:
+            return panel.ask("GET", "/v1/status", Authorization="Bearer wrong", X_Forwarded_For=client).status
+
+        assert [tried("198.51.100.1") for _ in range(TRIES + 1)] == [401] * TRIES + [429]
+        assert tried("203.0.113.9, 198.51.100.1") == 429, "what a client wrote before its address changes nothing"
+        assert tried("198.51.100.2") == 401
 
 
 # the stream

@@ -231,7 +231,7 @@ def test_a_worker_of_ours_is_started_with_its_settings_and_the_listening_socket(
             runtime_dir=tmp_path,
             clock=SystemClock(),
             ended=lambda ended: ends.append(ended.status),
-            drain=lambda name: False,
+            drain=lambda name, notice: False,
             settings=lambda name: (WorkerSettings(name, "/w.sock", "/a.sock", 99, kind="no such kind"), 2),
         )
         ends: list[int | None] = []

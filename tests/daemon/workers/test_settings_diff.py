@@ -46,6 +46,7 @@ ANOTHER: dict[str, Any] = {
     "listen": "127.0.0.1:7861",
     "token_file": "/etc/modelward/tokens",
     "drain": 7.0,
+    "drain_notice": 5.0,
     "queue": 9,
     "max_upload": 5 << 20,
     "min_upload_rate": 0,
@@ -53,6 +54,8 @@ ANOTHER: dict[str, Any] = {
     "request_timeout": 33.0,
     "model_aliases": ("asr",),
     "cors_origins": ("https://app.example.org",),
+    "base_path": "/asr",
+    "trusted_proxies": ("10.0.0.0/8",),
     "memory": 1 << 30,
     "confine": False,
 }
@@ -68,8 +71,8 @@ ELSEWHERE: dict[str, Any] = {
     "min_free": DiskShare(percent=3),
 }
 """The same for the keys of other sections that a worker reads."""
-BY_THE_DAEMON = {"count", "memory"}
-"""The daemon alone goes by these, in each round."""
+BY_THE_DAEMON = {"count", "memory", "drain_notice"}
+"""The daemon alone goes by these, in each round or at its end."""
 
 
 def _with(key: str) -> Config:
@@ -197,6 +200,7 @@ def test_the_longest_lists_that_are_taken_fit_into_one_message() -> None:
     lists = {
         "workers.model_aliases": ["🗣" * 62 + f"{n:02}" for n in range(32)],
         "workers.cors_origins": [f"{'x' * 32}://{'h' * 251}{n:02}:65535" for n in range(32)],
+        "workers.trusted_proxies": [f"{n + 32:x}ff:{'ffff:' * 6}ffff" for n in range(32)],
         "jobs.callbacks": [f"https://a.example/{n:02}" + "p" * 1004 for n in range(32)],
     }
     config = parse(

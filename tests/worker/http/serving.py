@@ -110,6 +110,7 @@ class Served:
             logs,
             gate,
             lambda: self.front.draining,
+            lambda: self.front.leaving,
             self.uploads,
             answers,
             refusing,

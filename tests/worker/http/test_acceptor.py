@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -19,7 +20,7 @@ import pytest
 from tests import asking
 from tests.fakes.daemon import FakeDaemon
 from tests.support import PATIENCE_SECONDS, eventually
-from tests.worker.http.serving import Asking
+from tests.worker.http.serving import Asking, post, serving, wav
 from tests.worker.running import (
     ROOT,
     Load,
@@ -128,6 +129,20 @@ def test_sigterm_answers_what_was_asked_and_ends_in_time(tmp_path: Path) -> None
         assert running.daemon.wait_for(p.Drained)
         last = running.lines("modelward.log")[-1]
         assert (last["event"], last["cut"]) == ("worker ends", 0)  # ended by the answer, not by the limit
+
+
+def test_in_its_notice_it_takes_requests_and_reports_that_it_leaves(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        notice = asyncio.run_coroutine_threadsafe(served.front.give_notice(3600.0), served.loop)
+        eventually(lambda: asking.get(f"{served.url}/ready").status_code == 503)
+        answer = post(served, wav(1))
+        assert (answer.status_code, answer.json()["result"], answer.headers["connection"]) == (200, "v1", "close")
+        assert asking.get(f"{served.url}/v2/health/ready").status_code != 200
+        assert asking.get(f"{served.url}/health").status_code == 200
+        notice.cancel()
+        assert served.wait(served.front.drain(10.0)) == 0
+        with pytest.raises(httpx.ConnectError):
+            asking.get(f"{served.url}/ready")
 
 
 @pytest.mark.system

@@ -80,11 +80,11 @@ def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("secret-1\n")
     with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
         signed_in = asking.post(served.url, content=b"token=secret-1")
-        assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/")
+        assert (signed_in.status_code, signed_in.headers["location"]) == (303, "./")
         cookie = signed_in.headers["set-cookie"]
         value, _, fields = cookie.partition("; ")
         assert value.startswith("modelward_token=") and "secret-1" not in value
-        assert fields == "HttpOnly; Path=/; SameSite=strict"
+        assert fields == "HttpOnly; SameSite=strict", "its path is the directory that the browser sees"
         headers = {"cookie": f"a=b; {value}"}
         assert asking.get(served.url, headers=headers).status_code == 200
 
@@ -117,7 +117,7 @@ def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
 )
 def test_behind_tls_the_cookie_is_for_tls_alone(tmp_path: Path, headers: dict[str, str], secure: bool) -> None:
     (tmp_path / "tokens").write_text("secret-1\n")
-    with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
+    with serving(tmp_path, token_file=str(tmp_path / "tokens"), trusted_proxies=("127.0.0.1",)) as served:
         cookie = asking.post(served.url, content=b"token=secret-1", headers=headers).headers["set-cookie"]
         assert cookie.endswith("; Secure") == secure
 

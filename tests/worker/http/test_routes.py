@@ -39,7 +39,7 @@ def test_while_draining_it_is_healthy_and_not_ready_and_asks_clients_to_go(tmp_p
         assert "connection" not in client.get("/ready").headers
 
         def drain() -> None:
-            served.front.draining = True
+            served.front.leaving = True
 
         served.call(drain)
         answer = client.get("/ready")

@@ -162,7 +162,7 @@ def test_each_clip_is_a_request_in_log_and_figures(running: Worker) -> None:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    with serving(tmp_path, max_upload_bytes=1 << 20) as served:
+    with serving(tmp_path, max_upload_bytes=1 << 20, trusted_proxies=("127.0.0.1",)) as served:
         yield served
 
 
@@ -508,7 +508,8 @@ def test_a_message_counts_as_an_upload_from_its_first_byte_on_and_not_beyond_the
 
 
 def test_messages_that_wait_leave_room_for_uploads_and_for_other_clients(tmp_path: Path) -> None:
-    with serving(tmp_path, max_upload_bytes=8 << 20) as served, ExitStack() as held:  # 16 MiB of uploads in all
+    limits: dict[str, Any] = {"max_upload_bytes": 8 << 20, "trusted_proxies": ("127.0.0.1",)}
+    with serving(tmp_path, **limits) as served, ExitStack() as held:  # 16 MiB of uploads in all
         ends = [held.enter_context(opened(served)) for _ in range(4)]
         for connection in ends:
             connection.sendall(fragment(900_000))

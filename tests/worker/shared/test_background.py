@@ -56,7 +56,7 @@ def control(path: Path, engine: Engine, counters: Counters) -> DaemonLink:
         terms=Terms,
         apply=lambda terms, tokens: None,
         reopen=lambda done: done(),
-        drain=lambda: None,
+        drain=lambda notice: None,
         stop=lambda: None,
     )
 

@@ -118,7 +118,7 @@ let looked = { state: "unknown", key: "connecting", version: "" };
 
 async function look() {
   try {
-    const health = await (await fetch("/health", { cache: "no-store" })).json();
+    const health = await (await fetch("health", { cache: "no-store" })).json();
     looked = health.version ? { state: "ok", key: "serving", version: health.version } : { state: "bad", key: "no_model", version: "" };
   } catch { looked = { state: "bad", key: "offline", version: "" }; }
   showLooked();

@@ -14,7 +14,7 @@ export const isLong = (blob) => blob.size > LONG_BYTES;
 
 /** The outcome as `transcribe` gives it; null when the service takes no job now. `accepted` is called once it did. */
 export async function asJob(job, send, accepted, fail) {
-  const began = Date.now(), reply = await send(job, "/v1/jobs", "file", { response_format: "predict" });
+  const began = Date.now(), reply = await send(job, "v1/jobs", "file", { response_format: "predict" });
   if (OTHER_WAY.includes(reply.status)) return null;
   if (reply.status !== 202) throw fail(reply.body?.error, reply.status);
   job.clip.job = { id: reply.body.id, began };
@@ -48,7 +48,7 @@ export function forget(clip) {
 }
 
 function remove(id) {
-  fetch(`/v1/jobs/${id}`, { method: "DELETE", keepalive: true }).catch(() => { /* it goes after jobs.keep */ });
+  fetch(`v1/jobs/${id}`, { method: "DELETE", keepalive: true }).catch(() => { /* it goes after jobs.keep */ });
 }
 
 async function ended(job, fail) {
@@ -75,7 +75,7 @@ const passing = (failure) => Object.assign(failure, { passes: true });
 
 async function look(id) {
   try {
-    const reply = await fetch(`/v1/jobs/${id}`, { cache: "no-store", headers: { "Accept-Language": spoken() } });
+    const reply = await fetch(`v1/jobs/${id}`, { cache: "no-store", headers: { "Accept-Language": spoken() } });
     return { status: reply.status, body: await reply.json() };
   } catch { return { status: 0, body: null }; }
 }

@@ -1,7 +1,7 @@
 // Which jobs of this tab are under way, so that the page finds them when it is loaded anew. Ids and names alone, a bounded
 // number. They end with the tab: an id shows a recording's text, so none stays in a browser that several people use.
 
-const KEY = "modelward.jobs", MAX_JOBS = 50, MAX_NAME = 200, ID = /^job_[0-9a-f]{32}$/;
+const KEY = `modelward.jobs${location.pathname.replace(/\/$/, "")}`, MAX_JOBS = 50, MAX_NAME = 200, ID = /^job_[0-9a-f]{32}$/;
 
 /** The clips whose jobs were under way, the oldest first; what is not ours is passed over. */
 export function kept() {

@@ -40,7 +40,7 @@ function compressed(stream, type) {
 }
 
 async function samples(context, source) {
-  await context.audioWorklet.addModule("/static/samples.js");
+  await context.audioWorklet.addModule("static/samples.js");
   const node = new AudioWorkletNode(context, "samples", { numberOfOutputs: 0 }), parts = [];
   node.port.onmessage = (event) => parts.push(event.data);
   source.connect(node);

@@ -69,7 +69,7 @@ async function patiently(job) {
   }
 }
 
-function send(job, path = "/api/predict", part = "audio", more = {}) {
+function send(job, path = "api/predict", part = "audio", more = {}) {
   return new Promise((resolve, reject) => {
     const form = new FormData(), request = (job.request = new XMLHttpRequest());
     form.append(part, job.clip.blob, job.clip.name);
