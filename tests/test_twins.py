@@ -36,7 +36,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/versions.py",
     "daemon/config/test_load.py": (
         "daemon/config/cross_checks.py daemon/config/fleet_checks.py daemon/config/messages.py "
-        "daemon/config/schema.py daemon/config/schema_fleet.py "
+        "daemon/config/proxy_checks.py daemon/config/schema.py daemon/config/schema_fleet.py "
         "daemon/config/schema_logs.py daemon/config/schema_alerts.py daemon/config/schema_parts.py"
     ),
     "daemon/health/test_probe_request.py": "daemon/health/probe_clip.py",

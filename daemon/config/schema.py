@@ -16,7 +16,7 @@ from ..units import (
     YEAR,
     DiskShare,
 )
-from . import validators
+from . import proxy_checks, validators
 from .schema_alerts import (
     Alerts,
     MonitorSection,
@@ -193,12 +193,12 @@ class WorkersSection(Section):
         description="Origins of web pages that may call the service from a browser, like `https://app.example.org`, at "
         'most 32; `"*"`: any page. A token is sent in the header `Authorization`, never in a cookie.',
     )
-    base_path: Annotated[str, validators.base_path] = Field(
+    base_path: Annotated[str, proxy_checks.base_path] = Field(
         default="",
         description="The path below which clients reach the service through a proxy, like `/asr`. Every route answers "
         'below it and without it; `""`: none.',
     )
-    trusted_proxies: tuple[Annotated[str, validators.proxy], ...] = Field(
+    trusted_proxies: tuple[Annotated[str, proxy_checks.proxy], ...] = Field(
         default=(),
         description="Addresses and networks of proxies, at most 32, `unix` for a Unix socket. From these alone "
         "`X-Forwarded-For`, `-Proto`, `-Prefix` and `Forwarded` count.",
@@ -272,17 +272,17 @@ class Panel(Section):
         "need none. A path: every request needs one; required unless `listen` is a loopback address. "
         '`"none"`: every user of this machine may do everything.',
     )
-    base_path: Annotated[str, validators.base_path] = Field(
+    base_path: Annotated[str, proxy_checks.base_path] = Field(
         default="",
         description="The path below which browsers reach the panel through a proxy, like `/panel`. Every route answers "
         'below it and without it; `""`: none.',
     )
-    hosts: tuple[Annotated[str, validators.host_name], ...] = Field(
+    hosts: tuple[Annotated[str, proxy_checks.host_name], ...] = Field(
         default=(),
         description="Further host names under which browsers reach the panel, at most 32, like `ops.example.org`. "
         "Addresses, `localhost`, the machine's name and that in `listen` always count.",
     )
-    trusted_proxies: tuple[Annotated[str, validators.proxy], ...] = Field(
+    trusted_proxies: tuple[Annotated[str, proxy_checks.proxy], ...] = Field(
         default=(),
         description="As `workers.trusted_proxies`.",
     )

@@ -17,10 +17,8 @@ from string import Template
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ...worker.shared.base_path import check_base_path
 from ...worker.shared.callback_rules import check_entry
 from ...worker.shared.loopback import is_this_machine
-from ...worker.shared.trusted_proxies import check_proxy
 from ..units import (
     MAX_BYTES,
     YEAR,
@@ -258,28 +256,6 @@ def _web_origin(text: str) -> str:
     return origin.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "\n")) if place else origin
 
 
-def _base_path(text: str) -> str:
-    try:
-        return check_base_path(text)
-    except ValueError as e:
-        raise ValueError(f"{describe(text)} cannot be a base path; {e}") from None
-
-
-def _proxy(text: str) -> str:
-    try:
-        return check_proxy(text)
-    except ValueError as e:
-        raise ValueError(f"{describe(text)} is no proxy's address; {e}") from None
-
-
-def _host_name(text: str) -> str:
-    """As browsers send it, without a port: any port is one of ours."""
-    name = text.lower().removesuffix(".")
-    if not _HOST.fullmatch(name) or ".." in name:
-        raise ValueError(f'{describe(text)} is no host name; a name without scheme and port, like "ops.example.org"')
-    return name
-
-
 def _alert_url(text: str) -> str:
     if not _ALERT_URL.fullmatch(text):
         # Such an address often holds a password: it is not repeated.
@@ -394,9 +370,6 @@ class_name = text_check(_matching(_CLASS_NAME, 'small letters, digits, - and _, 
 provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvider"'))
 model_alias = text_check(_matching(_MODEL_ALIAS, 'up to 64 characters without spaces, like "gpt-4o-transcribe"'))
 web_origin = text_check(_web_origin)
-base_path = text_check(_base_path)
-proxy = text_check(_proxy)
-host_name = text_check(_host_name)
 alert_url = text_check(_alert_url)
 clock_time_or_none = text_check(_clock_time)
 cron = text_check(_cron)

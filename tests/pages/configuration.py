@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from modelward.daemon.config import fleet_checks, validators
+from modelward.daemon.config import fleet_checks, proxy_checks, validators
 from modelward.daemon.config.load import APPLIES, Config
 from modelward.daemon.config.messages import submodel
 from modelward.daemon.config.schema_base import ConfigTable, FieldInfo
@@ -45,9 +45,9 @@ _BY_NAME = {
     id(validators.provider_name): "name of an execution provider",
     id(validators.model_alias): "name without spaces",
     id(validators.web_origin): "origin: scheme://host:port",
-    id(validators.base_path): 'path or ""',
-    id(validators.proxy): 'address, network or "unix"',
-    id(validators.host_name): "host name",
+    id(proxy_checks.base_path): 'path or ""',
+    id(proxy_checks.proxy): 'address, network or "unix"',
+    id(proxy_checks.host_name): "host name",
     id(validators.callback): "beginning of a URL, or network",
     id(validators.alert_url): "address",
     id(validators.clock_time_or_none): 'time of the day or ""',

@@ -200,7 +200,7 @@ class Connection(Framed):
     @property
     def peer(self) -> str:
         """The address of the client whose answer is on its way: a trusted proxy sends those of many."""
-        client = self.cycle.scope["client"] if self.cycle is not None else self.client
+        client = self.cycle.scope.get("client") if self.cycle is not None else self.client
         return client[0] if client else ""
 
     @property

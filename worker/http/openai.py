@@ -6,6 +6,7 @@ answer before its status is known. Invariant: errors have OpenAI's form.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from ..sensevoice.subtitles import (
 )
 from ..sensevoice.transcript import NO_SPEECH, Segment
 from ..settings import Terms
+from ..shared.started import awaited
 from .accepted_models import STAND_IN, is_accepted
 from .context import Service
 from .errors import ApiError, error_of
@@ -42,6 +44,7 @@ from .upload import UploadedClip
 
 UNBUFFERED: Final = ((b"cache-control", b"no-store, no-transform"), (b"x-accel-buffering", b"no"))
 """Has proxies pass each event on at once."""
+BEAT_SECONDS: Final = 15.0
 
 
 class Transcriptions:
@@ -52,7 +55,7 @@ class Transcriptions:
         request = Request(scope, receive)
         service: Service = request.app.state.service
         asked = TranscriptionFields()
-        stream = _Stream(scope, send)
+        stream = TranscriptStream(scope, send)
 
         def options(clip: UploadedClip, loaded: LoadedVersion) -> TranscriptionOptions:
             nonlocal asked
@@ -67,6 +70,8 @@ class Transcriptions:
                 raise
             await stream.failed(e)
             return
+        finally:
+            await stream.end()
         if asked.stream:
             await stream.done(answer)
         else:
@@ -83,14 +88,15 @@ def read_fields(clip: UploadedClip, loaded: LoadedVersion) -> tuple[Transcriptio
     return asked, language, truth(clip.fields.get("itn", "true"))
 
 
-class _Stream:
+class TranscriptStream:
     """A streamed answer. The status is sent with the first part of the text: an earlier failure has a status of its
-    own.
+    own. While nothing else is sent, a comment shows proxies that the connection is alive. `end` it in any case.
     """
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, beat_seconds: float = BEAT_SECONDS) -> None:
         self.begun = False
-        self._scope, self._send = scope, send
+        self._scope, self._send, self._beat_seconds = scope, send, beat_seconds
+        self._beats: asyncio.Task[None] | None = None
 
     async def delta(self, text: str) -> None:
         await self._event({"type": "transcript.text.delta", "delta": text})
@@ -107,12 +113,25 @@ class _Stream:
     async def _event(self, event: dict[str, Any]) -> None:
         await self._write(b"data: " + msgspec.json.encode(event) + b"\n\n")
 
+    async def end(self) -> None:
+        """No comment is sent from now on."""
+        if self._beats is not None:
+            self._beats.cancel()
+            await asyncio.wait({self._beats})
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat_seconds)
+            await self._send({"type": "http.response.body", "body": b": alive\n\n", "more_body": True})
+
     async def _write(self, data: bytes, *, last: bool = False) -> None:
+        await self.end()
         if not self.begun:
             self.begun = True
             headers = [(b"content-type", b"text/event-stream; charset=utf-8"), *UNBUFFERED]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        self._beats = None if last else awaited(self._beat(), "heartbeats of a stream")
 
 
 async def models(request: Request) -> Response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -20,6 +20,9 @@ from websockets.http11 import Request
 
 from .handshake import SOCKET
 from .upload_limits import Full
+
+if TYPE_CHECKING:
+    from uvicorn._types import WebSocketScope
 
 MESSAGE_PIECES: Final = 1024
 UNREAD_BYTES: Final = 256 << 10
@@ -44,6 +47,7 @@ class SpeechSocket(WebSocketsSansIOProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._unread_since = 0.0
         self.weigh: Callable[[int], None] | None = None
+        self._asked: WebSocketScope | None = None  # what the handshake asked for
         self._queued = 0  # bytes of whole messages
 
     def begin(self, transport: asyncio.Transport, head: bytes) -> None:
@@ -88,6 +92,7 @@ class SpeechSocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.handshake_complete:
+            self._asked = self.scope
             self.scope[SOCKET] = self  # type: ignore[typeddict-unknown-key]
 
     def send_receive_event_to_app(self) -> None:
@@ -136,7 +141,8 @@ class SpeechSocket(WebSocketsSansIOProtocol):
 
     @property
     def peer(self) -> str:
-        client = self.scope["client"] if self.handshake_initiated else self.client
+        """The client's address, which a trusted proxy may have reported."""
+        client = self._asked["client"] if self._asked is not None else self.client
         return client[0] if client else ""
 
     @property

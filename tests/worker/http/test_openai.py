@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import httpx
 import pytest
 from tests import asking
 from tests.good_versions import SHARED
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, eventually, soon
 from tests.worker.http.serving import (
     Asking,
     Served,
@@ -28,6 +29,8 @@ from tests.worker.running import (
     words,
     worker,
 )
+
+from modelward.worker.http.openai import TranscriptStream
 
 if TYPE_CHECKING:
     import openai
@@ -318,6 +321,25 @@ def test_a_stream_that_fails_on_its_way_says_so_and_counts_as_failed(tmp_path: P
                 for event in client.audio.transcriptions.create(model="v1", file=("a.wav", wav(3)), stream=True):
                     events_seen.append(event)
             assert len(events_seen) == 1
+
+
+def test_a_stream_shows_proxies_that_it_is_alive_and_has_them_pass_it_on_at_once() -> None:
+    async def work() -> None:
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        stream = TranscriptStream({}, send, beat_seconds=0.001)
+        await stream.delta("a")
+        await soon(lambda: sum(message.get("body") == b": alive\n\n" for message in sent) > 1)
+        await stream.done({"text": "a", "duration": 1.0})
+        await stream.end()
+        assert sent[-1] == {"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False}
+        headers = dict(sent[0]["headers"])
+        assert headers[b"x-accel-buffering"] == b"no" and b"no-transform" in headers[b"cache-control"]
+
+    asyncio.run(work())
 
 
 def test_a_stream_nobody_reads_any_more_is_not_worked_on(tmp_path: Path) -> None:
