@@ -44,11 +44,15 @@ class ReloadOutcome(CommandOutcome, frozen=True):
 
 
 class PanelLinkAnswer(Struct, frozen=True):
-    """A URL that logs one browser in within `seconds`; 0, and no `token_file`, where the panel asks for no token."""
+    """A URL that logs one browser in within `seconds`; 0, and no `token_file`, where the panel asks for no token.
+
+    `hosts` are the further names under which browsers reach the panel, through a proxy.
+    """
 
     url: str
     seconds: float
     token_file: str
+    hosts: list[str] = []
 
 
 class ErrorReport(Struct, frozen=True):

@@ -38,8 +38,10 @@ def lines(answer: ApiAnswer) -> list[str]:
     link = answer.read(PanelLinkAnswer)
     if not link.token_file:
         return [clean(link.url), 'It asks for no token: panel.token_file is "none".']
+    hosts = ", ".join(map(clean, link.hosts))
     return [
         clean(link.url),
+        *([f"Under {hosts}: the panel's address there, and then the end of this link, from #login="] if hosts else []),
         f"It logs one browser in, once, within the next {link.seconds / 60:g} minutes.",
         f"Programs send a token of {clean(link.token_file)}: Authorization: Bearer TOKEN",
     ]

@@ -146,7 +146,7 @@ class PanelServer:
         code = await self._edge.link()
         if not code:
             raise Refused(f"cannot make a link: the token file {self.token_file} holds no token that can be read")
-        return PanelLinkAnswer(f"{url}#login={code}", LINK_SECONDS, self.token_file)
+        return PanelLinkAnswer(f"{url}#login={code}", LINK_SECONDS, self.token_file, list(self._config.hosts))
 
     async def keep(self) -> None:
         """Checks the token file. While the address was not available, it tries again at intervals."""

@@ -17,7 +17,10 @@ import pytest
 from tests.fakes.admin_interface import FakeDesk, RunningPanel, running_panel
 from tests.support import PATIENCE_SECONDS, eventually
 
+from modelward.daemon.answers.encode import encoded
 from modelward.daemon.api.events import MAX_LISTENERS
+from modelward.daemon.cli.client import ApiAnswer
+from modelward.daemon.cli.panel import lines
 from modelward.daemon.config.load import Panel, parse
 from modelward.daemon.errors import BadConfig
 from modelward.daemon.panel.live_feed import MAX_VIEWERS
@@ -368,6 +371,8 @@ def test_the_base_path_and_the_names_of_a_proxy_are_ours(token_file: Path) -> No
         servers = panel.ask("GET", "/ops/v1/openapi.json", Cookie=cookie).json["servers"]
         assert servers == [{"url": "/ops"}]
         assert "/ops/#login=" in panel.link()
+        made = asyncio.run_coroutine_threadsafe(panel.server.link(), panel.loop).result(PATIENCE_SECONDS)
+        assert "Under ops.example.org: " in lines(ApiAnswer(200, encoded(made).decode(), {}))[1]
 
 
 def test_basic_credentials_of_a_proxy_are_no_wrong_token(token_file: Path) -> None:
