@@ -161,6 +161,10 @@ def test_a_login_to_the_panel_holds_for_its_path(behind: Behind) -> None:
     inside = {**ours, "Cookie": cookie}
     assert behind.ask("GET", "/panel/v1/status", headers=inside).json()["live"] == "v1"
     assert behind.ask("POST", "/panel/v1/rollback", json={}, headers=inside).status_code == 200
+    files = {"version": "v9", "kind": "tar", "files": [{"path": "v9.tar", "bytes": 3 << 20}]}
+    upload = behind.ask("POST", "/panel/v1/uploads", json=files, headers=inside).json()["id"]
+    piece = f"/panel/v1/uploads/{upload}?file=0&offset=0"
+    assert behind.ask("PUT", piece, content=bytes(3 << 20), headers=inside).json() == {"received": 3 << 20}
     for wrong in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         assert behind.ask("POST", "/panel/v1/rollback", json={}, headers=inside | wrong).status_code == 403
     assert behind.ask("DELETE", "/panel/session", headers=inside).status_code == 204
@@ -173,14 +177,19 @@ def _anyhow(page: Page) -> Page:
     return page
 
 
-@pytest.mark.parametrize("name", ["nginx", "haproxy"])
+@pytest.mark.parametrize("name", ["nginx", "haproxy"])  # by a link, by a token
 def test_the_panel_is_whole_in_a_browser(start: Callable[[str], Behind], browser: Open, name: str) -> None:
     behind = start(name)
     page, code = _anyhow(browser()), behind.panel.link().partition("#")[2]
     if name == "nginx":  # it asks for a password first, and the browser sends that with each request
         page.expect_console("/favicon.ico")
         page.go(f"https://{':'.join(PASSWORD)}@{NAME}:{behind.port}/panel/static/icon.svg")
-    page.go(f"{behind.origin}/panel/#{code}")
+        page.go(f"{behind.origin}/panel/#{code}")
+    else:
+        page.expect_console("401")
+        page.go(f"{behind.origin}/panel")
+        page.one("#token").send_keys(TOKEN)
+        page.click("Log in")
     page.reads(".connection", "connected")
     page.reads("header", "v1")
     assert [cookie["path"] for cookie in page.driver.get_cookies()] == ["/panel"]

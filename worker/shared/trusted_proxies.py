@@ -1,4 +1,4 @@
-"""Decides which client a request comes from, and by which scheme and prefix, where trusted proxies passed it on.
+"""Decides which client a request comes from, and by which scheme and prefix, if trusted proxies passed it on.
 
 Pure. Only a peer that the operator named is believed. X-Forwarded-For, or without it Forwarded, is read from its end:
 the first address that is no trusted proxy is the client. Invariants: headers of any other peer change nothing; at most
@@ -28,7 +28,9 @@ HeaderValues = Callable[[str], Sequence[str]]
 
 
 class PassedOn(Struct, frozen=True):
-    """What a request is for whom it comes from. `tls`: the client used it. `prefix` was removed from its path."""
+    """What is known of a request. `believed`: its peer is a trusted proxy. `tls`: its client used it. `prefix` was
+    removed from its path.
+    """
 
     client: str
     tls: bool = False

@@ -1,4 +1,4 @@
-"""Whom a request counts for when proxies passed it on: the headers of trusted ones count, and nobody else's."""
+"""Which client a request counts for when proxies passed it on: only the headers of trusted ones count."""
 
 from __future__ import annotations
 
