@@ -33,6 +33,7 @@ MODULES_LEFT_OUT: Final = {
     "daemon/system/background.py": "names of tasks",
     "daemon/system/cgroups.py": "events of the log",
     "daemon/workers/channel.py": "the protocol between daemon and worker, for programmers",
+    "daemon/cli/serve_home.py": "a configuration, which is in English",
     "worker/protocol.py": "the protocol between daemon and worker, for programmers",
     "worker/attach.py": "the protocol between daemon and worker, for programmers",
     "worker/child_protocol.py": "the protocol between daemon and child, for programmers",

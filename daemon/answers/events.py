@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from .versions import GateReport
+
 
 class GateNews(Struct, frozen=True):
-    """A version has come to a gate."""
+    """A version has come to a gate; `done` is the result once there is one."""
 
     version: str
     gate: str
+    done: GateReport | None = None
 
 
 class SampleNews(Struct, frozen=True):

@@ -21,6 +21,7 @@ INTERRUPTED: Final = 130
 
 VERBS: Final = {
     "run": "the daemon, in the foreground",
+    "serve": "serve a model from this terminal: no root, no configuration, no systemd",
     "demo": "build a small real model, run everything in a scratch directory, say what to try next",
     "check-config": "every mistake of a configuration at once",
     "status": "live and serving versions, workers, disk, alerts",

@@ -58,6 +58,15 @@ class RefusedAnswer(Refused):
         super().__init__(refusal(answer))
 
 
+def _usual_socket() -> str:
+    if os.path.lexists(DEFAULT_SOCKET):
+        return DEFAULT_SOCKET
+    from .serve_home import home_here  # here: where a service runs, nothing of it is needed
+
+    own = str(home_here().socket)
+    return own if os.path.lexists(own) else DEFAULT_SOCKET
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout_seconds: float) -> None:
         super().__init__("modelward", timeout=timeout_seconds)
@@ -73,8 +82,10 @@ class Client:
     """The daemon behind one socket. Each call is a connection of its own."""
 
     def __init__(self, path: str = "") -> None:
-        """`path` "" means MODELWARD_SOCKET from the environment, else DEFAULT_SOCKET."""
-        self.path = path or os.environ.get("MODELWARD_SOCKET", "") or DEFAULT_SOCKET
+        """`path` "" means MODELWARD_SOCKET from the environment, else DEFAULT_SOCKET or, where that is not there, the
+        socket of the user's own `modelward serve`.
+        """
+        self.path = path or os.environ.get("MODELWARD_SOCKET", "") or _usual_socket()
 
     def get(self, path: str, **query: object) -> ApiAnswer:
         """GET; raises Unreachable, and RefusedAnswer for an answer of 400 and above."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ...worker.shared import catalogue
 from ...worker.shared.logs import LogFiles
@@ -31,7 +33,10 @@ from ..system.background import end_process, end_within, record_thread_failures
 from ..system.clock import Clock, SystemClock
 from ..system.logs import followed, open_logs
 from ..system.peer_access import warning_of_root
+from .language import say
+from .served_addresses import address_lines, web_address
 
+Started = Callable[[Supervisor], Coroutine[Any, Any, None]]
 Build = Callable[[Config, Path, Clock, Mapping[str, str], Store], Supervisor]
 
 
@@ -42,11 +47,11 @@ def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
     origin = (config_path or DEFAULT_PATH).absolute()
     config, remark = load_or_default(config_path)
     config = with_credentials(config, os.environ)
-    own_directories.require_own(config)
+    borne = own_directories.require_own(config)
     logs = open_logs(config.logs.dir, config.logs.level)
     if remark:
         logs.events.info(remark)
-    for warning in (*warnings(config), warning_of_root(os.geteuid(), os.environ)):
+    for warning in (*warnings(config), *borne, warning_of_root(os.geteuid(), os.environ)):
         if warning:
             logs.events.warning(warning)
     if config.alerts.language == "zh":
@@ -59,13 +64,28 @@ def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
         # Not asyncio.run: it would wait for threads that a disk holds up.
         loop = asyncio.new_event_loop()
         try:
-            status = loop.run_until_complete(_serve(partial(build, config, origin, clock, os.environ, store), logs))
+            started = partial(_announce, "" if remark else str(origin)) if sys.stdout.isatty() else None
+            building = partial(build, config, origin, clock, os.environ, store)
+            status = loop.run_until_complete(_serve(building, logs, started))
         finally:
             logs.close()
         end_process(status)
 
 
-async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
+async def _announce(origin: str, supervisor: Supervisor) -> None:
+    """Prints where the daemon answers and where its files are, for the terminal that it was started in."""
+    panel = supervisor.config.panel.listen
+    if panel:
+        try:
+            panel = (await supervisor.servers.panel.link()).url
+        except ModelwardError as e:
+            panel = f"{web_address(panel)} ({e})"
+    text = "\n".join(address_lines(supervisor.config, panel, origin))
+    with suppress(OSError):  # the terminal is gone
+        await asyncio.to_thread(say, text, flush=True)
+
+
+async def _serve(build: Callable[[], Supervisor], logs: LogFiles, started: Started | None) -> int:
     """The exit status. Raises ModelwardError when there was no start."""
     supervisor = build()
     record_thread_failures(supervisor.background)
@@ -80,7 +100,7 @@ async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
     handle_signals(supervisor)
     refused, status = None, 0
     try:
-        await _until_stopped(supervisor)
+        await _until_stopped(supervisor, started)
     except ModelwardError as e:
         refused = e
         supervisor.stop(leave_workers=True)
@@ -96,7 +116,7 @@ async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
     return status  # the last lines of the log are written within the same limit
 
 
-async def _until_stopped(supervisor: Supervisor) -> None:
+async def _until_stopped(supervisor: Supervisor, started: Started | None) -> None:
     """Starts, then does rounds until a signal stops it, which ends a start that hangs too. Raises as `start` does."""
     starting, stopping = awaited(supervisor.start(), "start"), awaited(supervisor.stopping.wait(), "stop")
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +124,8 @@ async def _until_stopped(supervisor: Supervisor) -> None:
     if starting.done():
         starting.result()
         malloc.after_start()
+        if started is not None:
+            supervisor.background.start("addresses", partial(started, supervisor))
         await supervisor.run()
     starting.cancel()
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from msgspec import to_builtins
 
 from ...worker.child_protocol import GateDone, GateStarted
+from ..answers.versions import GateReport
 from ..config.load import Config, load_or_default
 from ..controllers.child_requests import candidate
 from ..errors import BadUsage, Refused
@@ -143,7 +144,7 @@ def validator() -> Sequence[str]:
     return processes.python(validator_process.MODULE)
 
 
-def gate_line(gate: GateDone, colour: bool) -> str:
+def gate_line(gate: GateDone | GateReport, colour: bool) -> str:
     """One gate's result: ok, warning or FAILED, its name, how long it took, and the reason."""
     word, how = ("FAILED", "red") if not gate.passed else ("warning", "yellow") if gate.warning else ("ok", "green")
     because = f"  {local_text(clean(gate.because))}" if gate.because else ""

@@ -1,33 +1,50 @@
 """Checks whether only the daemon and root can change the daemon's directories; otherwise it must not trust their
 content.
 
-It reports, and changes nothing except to make missing directories. A directory that does not exist yet is no problem,
-and neither is one that cannot be read: its use fails with the reason. Invariant: the owner is root or the daemon's
-user, and no other user may write.
+It reports, and changes nothing except to make missing directories. Whether they can be made and written is found by
+`usable_directories`. Invariant: the owner is root or the daemon's user, and no other user may write.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import pwd
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from ..errors import ModelwardError
 from ..system.safe_paths import open_directory
 from .load import Config
+from .usable_directories import groups_of, places, prevent_start, unusable, user_name
 
 MODE: Final = 0o750
 """The mode of directories that the daemon makes: its group may read."""
 
 
-def require_own(config: Config) -> None:
-    """Raises ModelwardError, with every directory that the daemon cannot trust and the command that helps."""
-    found = problems(config, os.geteuid())
+def require_own(config: Config) -> list[str]:
+    """Raises ModelwardError, with every directory that the daemon cannot trust or use and the command that helps, one
+    on a line. Returns a sentence for each that it cannot use now and starts without.
+    """
+    found, remarks = refused_and_borne(config, os.geteuid())
+    if len(found) == 1:
+        raise ModelwardError(f"cannot start: {found[0]}")
     if found:
-        raise ModelwardError("cannot start: " + "; ".join(found))
+        raise ModelwardError("\n".join((f"cannot start: {len(found)} directories cannot be used", *found)))
+    return remarks
+
+
+def refused_and_borne(config: Config, uid: int, *, made_by_others: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """A sentence for each directory that keeps a daemon of this user from starting, and for each that does not.
+
+    `made_by_others` are keys of directories that are made before it starts.
+    """
+    found = problems(config, uid)
+    known = {sentence.partition(":")[0] for sentence in found}
+    unused = [each for each in unusable(config, uid) if each.key not in known and each.key not in made_by_others]
+    sentences = [str(each) for each in unused]
+    return ([*found, *sentences], []) if found or prevent_start(unused) else ([], sentences)
 
 
 def make(config: Config) -> list[str]:
@@ -55,14 +72,7 @@ def probable_user(config: Config) -> int:
 
 def problems(config: Config, uid: int) -> list[str]:
     """One sentence for each directory that a daemon of this user cannot trust."""
-    control = config.control
-    places = {
-        "control.runtime_dir": control.runtime_dir,
-        "control.state_dir": control.state_dir,
-        "control.cache_dir": control.cache_dir,
-        "logs.dir": config.logs.dir,
-    }
-    return [f"{key}: {path} {why}" for key, path in places.items() if path and (why := _problem(path, uid))]
+    return [f"{key}: {path} {why}" for key, path in places(config).items() if (why := _problem(path, uid))]
 
 
 def _problem(path: Path, uid: int) -> str:
@@ -78,24 +88,10 @@ def _problem(path: Path, uid: int) -> str:
         os.close(fd)
     inside = "or name a directory of its own in it"
     if found.st_uid not in (0, uid):
-        return f"belongs to {_name(found.st_uid)}, and the daemon runs as {_name(uid)}; chown {_name(uid)} {path}"
+        user, owner = user_name(uid), user_name(found.st_uid)
+        return f"belongs to {owner}, and the daemon runs as {user}; chown {user} {path}"
     if found.st_mode & stat.S_IWOTH:
         return f"can be written by every user; chmod o-w {path}, {inside}"
-    if found.st_mode & stat.S_IWGRP and found.st_gid not in {0, gid, *os.getgroups(), *_groups(uid)}:
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in {0, gid, *os.getgroups(), *groups_of(uid)}:
         return f"can be written by group {found.st_gid}, which is not the daemon's; chmod g-w {path}, {inside}"
     return ""
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _groups(uid: int) -> list[int]:
-    try:
-        user = pwd.getpwuid(uid)
-        return os.getgrouplist(user.pw_name, user.pw_gid)
-    except (KeyError, OSError):
-        return []

@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from ...worker.settings import Terms
 from ...worker.shared.installed_release import RELEASE
-from ..answers.events import GateNews
 from ..api.app import application
 from ..api.events import Hub
 from ..api.server import AdminServer
@@ -28,6 +27,7 @@ from ..panel import parts_of
 from ..panel.live_feed import Feed
 from ..panel.server import PanelServer
 from ..state.async_store import AsyncStore
+from ..status import views
 from ..status.alert_inputs import failed_controllers
 from ..status.metrics_export import expose_failures, expose_traffic
 from ..status.snapshot import Snapshot
@@ -137,7 +137,7 @@ class VersionParts(Struct, frozen=True):
             clock=shared.clock,
             async_store=shared.async_store,
             happened=wake,
-            progress=guarded("told gates", lambda name, message: send("gate", GateNews(name, message.gate))),
+            progress=guarded("told gates", lambda name, message: send("gate", views.gate_news(name, message))),
         )
         forms = Forms(
             shared.config,

@@ -7,7 +7,9 @@ from typing import Any
 
 from msgspec import UNSET
 
+from ...worker.child_protocol import GateDone, GateStarted
 from ..answers.alerts import AlertReport
+from ..answers.events import GateNews
 from ..answers.status import (
     ConfigReport,
     FullestDisk,
@@ -21,7 +23,7 @@ from ..answers.status import (
     WorkersCount,
 )
 from ..answers.traffic import TrafficAnswer, VersionTraffic
-from ..answers.versions import IgnoredDirectory, VersionReport
+from ..answers.versions import GateReport, IgnoredDirectory, VersionReport
 from ..answers.workers import WorkerReport
 from ..models import verdict as v
 from ..models.catalog import CatalogEntry
@@ -66,6 +68,15 @@ def version(
         waiting=waiting or UNSET,
         must_stay=must_stay or UNSET,
     )
+
+
+def gate_news(version: str, message: GateStarted | GateDone) -> GateNews:
+    """What a validator reported about one gate."""
+    if isinstance(message, GateStarted):
+        return GateNews(version, message.gate)
+    seconds = round(message.seconds, 3)
+    done = GateReport(message.gate, message.passed, seconds, message.because, message.warning or UNSET)
+    return GateNews(version, message.gate, done)
 
 
 def status(

@@ -18,6 +18,7 @@ keeps a speech-recognition service answering on one Linux machine while its mode
 fills, its logs grow and its processes die.
 .B modelward run
 is the daemon; every other command but
+.BR serve ,
 .BR demo ,
 .BR check-config ,
 .BR validate ,
@@ -96,6 +97,11 @@ the daemon's socket
 .TP
 .I /var/log/modelward
 modelward.log, access.log, error.log
+.TP
+.I ~/.local/share/modelward
+all of these, but the socket, for
+.BR "modelward serve" ;
+commands find its socket where there is no other
 .SH SEE ALSO
 .BR modelward.toml (5),
 .BR systemctl (1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -51,3 +53,23 @@ def ask(call: Call, admin: FakeAdmin) -> Call:
         return call(*argv, "--socket", str(admin.socket_path))
 
     return run
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A new directory; pytest's own grow too long for sockets below it."""
+    with tempfile.TemporaryDirectory(prefix="md-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def processes_that_name(text: str) -> list[str]:
+    """The command lines, of all that runs, that hold a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+        except OSError:
+            continue
+        if text.encode() in line and int(path.parent.name) != os.getpid():
+            found.append(line.decode(errors="replace"))
+    return found

@@ -8,25 +8,17 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.daemon.cli.conftest import Call
+from tests.daemon.cli.conftest import Call, processes_that_name
 from tests.support import PATIENCE_SECONDS, ended_after, eventually
 
 from modelward.daemon.cli.client import Client
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A new directory; pytest's own grow too long for sockets in what the demo makes there."""
-    with tempfile.TemporaryDirectory(prefix="md-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 @contextmanager
@@ -45,19 +37,6 @@ def demo(*argv: str, tmp: Path) -> Iterator[subprocess.Popen[str]]:
                 process.send_signal(signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
                     process.communicate(timeout=PATIENCE_SECONDS)
-
-
-def processes_that_name(text: str) -> list[str]:
-    """The command lines, of all that runs, that hold a text."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes()
-        except OSError:
-            continue
-        if text.encode() in line and int(path.parent.name) != os.getpid():
-            found.append(line.decode(errors="replace"))
-    return found
 
 
 def test_answers_once_and_cleans_up_when_it_is_only_checked(short_path: Path) -> None:

@@ -1,0 +1,244 @@
+"""`modelward serve DIR`: serves a model from the terminal: no root, no configuration, no systemd.
+
+All its files lie in one home and in the user's runtime directory; what DIR holds is copied there unless it is a model
+root. It starts a daemon, reports what happens in order, and ends the daemon with the terminal. It decides nothing about
+versions: the daemon validates them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from ...worker.shared.durable_files import replace_file
+from ...worker.shared.quantities import size
+from ..answers.status import StatusAnswer
+from ..config.load import Config, load, parse
+from ..config.validators import split_address
+from ..errors import ModelwardError, Refused
+from ..models.layouts import ArchiveFound, Found, NothingFound, RootFound, VersionFound, recognise
+from ..models.tree_listing import listed
+from ..system import single_instance
+from ..system.clock import Clock, SystemClock
+from . import serve_source
+from .client import Client
+from .foreground import (
+    PANEL_PORT,
+    SERVICE_PORT,
+    ForegroundDaemon,
+    free_port,
+    own_command,
+    panel_or_why,
+    stop_at_signals,
+)
+from .language import local_text, say
+from .options import something
+from .progress import ProgressLine
+from .render import clean
+from .serve_follow import ServeFollower
+from .serve_home import ServeHome, config_text, home_here
+from .served_addresses import address_lines, web_address
+from .transcribe import DEFAULT_URL
+
+CLIPS: Final = ("golden", "test_wavs", "example", "examples", "")
+_CLIP_ENDINGS: Final = (".wav", ".mp3", ".flac", ".ogg")
+_MAX_LOOKED_AT: Final = 1_000
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """DIR, --home."""
+    parser.add_argument(
+        "path",
+        metavar="DIR",
+        type=something,
+        help="a version, a model root, a cache directory of Hugging Face or ModelScope, a tar or zip, an .onnx file",
+    )
+    parser.add_argument(
+        "--home",
+        metavar="DIR",
+        type=something,
+        help="the directory for all its files (default ~/.local/share/modelward and $XDG_RUNTIME_DIR)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when it was live and ended from the keyboard, 1 when the model was refused or something did not start."""
+    home = home_here(Path(os.path.abspath(args.home)) if args.home else None)
+    try:
+        return asyncio.run(_serve(home, Path(os.path.abspath(args.path)), SystemClock()))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _serve(home: ServeHome, path: Path, clock: Clock) -> int:
+    """Runs until it is interrupted; whatever happens, the daemon it started has ended when this returns."""
+    began, stop = clock.monotonic(), stop_at_signals()
+    found = await asyncio.to_thread(_recognised, path)
+    with _alone(home, path):
+        config = await asyncio.to_thread(_configured, home, found, path)
+        wanted = await _in_place(found, config, home, stop)
+        if stop.is_set():
+            return 0
+        daemon = ForegroundDaemon(home.config, home.socket, Path(config.logs.dir or home.home))
+        daemon.start()
+        try:
+            follower = ServeFollower(daemon, wanted, stop, clock)
+            if not (live := await follower.until_live()):
+                return 0
+            await asyncio.to_thread(_report, daemon, home, config, live, clock.monotonic() - began)
+            await daemon.stay(stop, follower.until_back, web_address(config.workers.listen))
+            return 0
+        finally:
+            await daemon.end()
+
+
+def _recognised(path: Path) -> Found:
+    """What was named. Raises Refused when it holds nothing to serve."""
+    try:
+        found = recognise(listed(path))
+    except OSError as e:
+        raise Refused(f"cannot serve {clean(path)}: {e.strerror or e}") from e
+    if isinstance(found, NothingFound):
+        raise Refused(f"cannot serve {clean(path)}: {found.because}")
+    if isinstance(found, RootFound) and not os.access(found.directory, os.W_OK | os.X_OK):
+        raise Refused(
+            f"cannot serve {clean(path)}: it is a model root that can't be written, and the link to the live version "
+            "lies in it; name one version in it, which is copied"
+        )
+    return found
+
+
+@contextmanager
+def _alone(home: ServeHome, path: Path) -> Iterator[None]:
+    """Makes the directories of the home and holds it. Raises Refused, also when another daemon runs there."""
+    for directory in home.directories:
+        try:
+            directory.mkdir(mode=0o700 if directory == home.home else 0o750, parents=True, exist_ok=True)
+        except OSError as e:
+            raise Refused(f"cannot make {directory}: {e.strerror}; --home DIR names another place") from e
+    if running := _running(home):
+        raise Refused(_occupied(home, path, running.pid))
+    with ExitStack() as held:
+        try:
+            held.enter_context(single_instance.alone(home.home))
+        except ModelwardError as e:
+            raise (Refused(_occupied(home, path, 0)) if str(e).startswith("cannot start: another daemon") else e) from e
+        yield
+
+
+def _running(home: ServeHome) -> StatusAnswer | None:
+    with suppress(ModelwardError):
+        return Client(str(home.socket)).get("/v1/status").read(StatusAnswer)
+    return None
+
+
+def _occupied(home: ServeHome, path: Path, pid: int) -> str:
+    address = web_address(f"127.0.0.1:{SERVICE_PORT}")
+    root = home.models
+    with suppress(ModelwardError):
+        config = load(home.config)
+        address, root = web_address(config.workers.listen), config.models.root
+    process = f" (its daemon is process {pid})" if pid else ""
+    return (
+        f"cannot serve {clean(path)}: a daemon of {home.home} runs already and answers on {address}{process}; a "
+        f"version that is copied into {root} is served by it; --home DIR starts another one"
+    )
+
+
+def _configured(home: ServeHome, found: Found, path: Path) -> Config:
+    """The configuration: written unless the user changed it. Raises Refused, and BadConfig for a changed one."""
+    root = Path(found.directory) if isinstance(found, RootFound) else home.models
+    before, ports = "", (SERVICE_PORT, PANEL_PORT)
+    if home.config.exists():
+        config = load(home.config)
+        before = home.config.read_text(encoding="utf-8")
+        ports = _port_of(config.workers.listen, SERVICE_PORT), _port_of(config.panel.listen, PANEL_PORT)
+        if before != config_text(home, config.models.root, *ports):
+            if isinstance(found, RootFound) and root != config.models.root:
+                raise Refused(
+                    f"cannot serve {clean(path)}: {home.config} was changed by hand and has models.root = "
+                    f"{config.models.root}; change it there, or name another --home"
+                )
+            return config
+    port, panel_port = free_port(ports[0], SERVICE_PORT, 0), free_port(ports[1], PANEL_PORT, 0)
+    for taken, instead in zip(ports, (port, panel_port), strict=True):
+        if taken != instead:
+            say(f"port {taken} is taken; port {instead} is used instead", flush=True)
+    text = config_text(home, root, port, panel_port)
+    config = parse(text, str(home.config))
+    if text != before:
+        try:
+            replace_file(home.config, text.encode(), 0o600)
+        except OSError as e:
+            raise Refused(f"cannot write {home.config}: {e.strerror}") from e
+    return config
+
+
+def _port_of(listen: str, default: int) -> int:
+    return split_address(listen)[1] or default if listen else default
+
+
+async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio.Event) -> str:
+    """Brings a version into the model root; its name, "" for a model root that is served as it is. Raises Refused."""
+    root = config.models.root
+    if not isinstance(found, VersionFound | ArchiveFound):
+        say(f"{root} is a model root; it is used where it lies", flush=True)
+        return ""
+    source = found.directory if isinstance(found, VersionFound) else found.path
+    line = ProgressLine(sys.stderr)
+
+    def progress(done: int, total: int) -> None:
+        if stop.is_set():
+            raise Refused(f"cannot copy {source}: it was interrupted")
+        if line.in_place:
+            line.show(local_text(f"{done >> 20} of {total >> 20} MiB are copied"))
+
+    try:
+        brought = await asyncio.to_thread(
+            serve_source.bring_in, found, root, home.home / "archives.json", config.models.link, progress
+        )
+    except Refused:
+        if stop.is_set():
+            return ""
+        raise
+    finally:
+        line.end()
+    if brought.copied:
+        say(f"{brought.version} ({size(brought.bytes)}) is copied from {source} to {root}", flush=True)
+    else:
+        say(f"{brought.version} is in {root} already, with the same content", flush=True)
+    return brought.version
+
+
+def _report(daemon: ForegroundDaemon, home: ServeHome, config: Config, live: str, seconds: float) -> None:
+    """Where everything is, and what to try; in a thread."""
+    say(f"live: {clean(live)}, {seconds:.1f} s after the start")
+    listen = config.panel.listen
+    panel = panel_or_why(daemon, web_address(listen)) if listen else ""
+    say("\n".join(address_lines(config, panel, str(home.config))))
+    url = web_address(config.workers.listen)
+    words = ["transcribe", *([] if url == DEFAULT_URL else ["--url", url]), _clip(config.models.root / live)]
+    say("Ctrl-C here ends everything. Try it in another terminal:")
+    print(" ", own_command(), shlex.join(words), flush=True)
+
+
+def _clip(version: Path) -> str:
+    """A recording that came with the version, or a name that stands for one."""
+    for place in CLIPS:
+        with suppress(OSError), os.scandir(version / place) as entries:
+            names = sorted(e.name for _, e in zip(range(_MAX_LOOKED_AT), entries, strict=False) if _is_clip(e))
+            if names:
+                return str(version / place / names[0])
+    return "RECORDING.wav"
+
+
+def _is_clip(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(_CLIP_ENDINGS) and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode)

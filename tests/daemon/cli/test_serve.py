@@ -1,0 +1,203 @@
+"""A model is served from a terminal, for real: what is printed is true, and nothing is left when the terminal goes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from tests.daemon.cli.conftest import Call, processes_that_name
+from tests.support import PATIENCE_SECONDS, ended_after, eventually
+from tests.versions import good_version
+
+from modelward.daemon.cli.client import Client
+from modelward.daemon.cli.foreground import free_port
+from modelward.daemon.cli.serve_home import config_text, home_of
+from modelward.daemon.config.load import load
+
+pytestmark = pytest.mark.system
+
+CODE = "import sys; from modelward.daemon.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+@contextmanager
+def served(*argv: str) -> Iterator[subprocess.Popen[str]]:
+    """`serve` in a process of its own, interrupted at the end if it still runs."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", CODE, "serve", *argv], **pipes, text=True)  # type: ignore[call-overload]
+    with ended_after(process):
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=PATIENCE_SECONDS)
+
+
+def output(process: subprocess.Popen[str]) -> list[str]:
+    """What it prints until its last line, which is a command."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if line.startswith("  "):
+            return lines
+    raise AssertionError(f"it ended: {lines} {process.communicate()}")
+
+
+def cache(root: Path, version: Path) -> Path:
+    """A repository in a cache of Hugging Face: the version's files are links to others."""
+    snapshot = root / "models--org--dtmf" / "snapshots" / ("a" * 40)
+    blobs = snapshot.parents[1] / "blobs"
+    for path in [path for path in version.rglob("*") if path.is_file()]:
+        name = path.relative_to(version)
+        blob, place = blobs / str(name).encode().hex(), snapshot / name
+        for directory in (blobs, place.parent):
+            directory.mkdir(parents=True, exist_ok=True)
+        path.rename(blob)
+        place.symlink_to(os.path.relpath(blob, place.parent))
+    return root
+
+
+def quick(root: Path) -> str:
+    """Writes a home's configuration as a user changes it: nothing is compiled, and nothing is watched for a while."""
+    home = home_of({}, "", root)
+    home.home.mkdir()
+    text = config_text(home, home.models, free_port(0), free_port(0))
+    changed = text.replace('golden = ""', 'golden = ""\ncompile = "off"\n\n[rollout]\nbake = 0')
+    home.config.write_text(changed)
+    return changed
+
+
+def test_a_cache_is_served_then_an_archive_and_nothing_is_left_when_the_terminal_goes(
+    short_path: Path, call: Call
+) -> None:
+    home, words = short_path / "home", good_version(short_path, "dtmf-words", words=True)
+    configuration = quick(home)
+    hub = cache(short_path / "hub", good_version(short_path, "source"))
+    with served(str(hub), "--home", str(home)) as process:
+        lines = output(process)
+        text = "\n".join(lines)
+        assert re.match(rf"dtmf \(\S+\) is copied from \S+ to {home}/models\nvalidating dtmf\nok +sandbox ", text)
+        assert [line.split()[1] for line in lines if line.startswith(("ok ", "warning "))][:3] == [
+            "sandbox",
+            "layout",
+            "integrity",
+        ]
+        (address,) = re.findall(r"^service: (http://127\.0\.0\.1:\d+)$", text, re.MULTILINE)
+        assert re.search(r"^live: dtmf, \d", text, re.MULTILINE)
+        assert re.search(r"^panel: http://127\.0\.0\.1:\d+/#login=", text, re.MULTILINE)
+        for line in (f"model root: {home}/models", f"logs: {home}/logs", f"configuration: {home}/modelward.toml"):
+            assert line in lines
+        command = shlex.split(lines[-1])[1:]
+        assert command[0] == "transcribe" and command[-1].startswith(f"{home}/models/dtmf/golden/")
+        assert call(*command, *([] if "--url" in command else ["--url", address])).status == 0
+
+        second = call("serve", str(hub), "--home", str(home))
+        assert second.status == 1
+        assert f"a daemon of {home} runs already and answers on {address} (its daemon is process " in second.err
+
+        process.send_signal(signal.SIGHUP)
+        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, err) == (0, "")
+    assert processes_that_name(str(short_path)) == []
+
+    archive = short_path / "dtmf.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(words, "dtmf-words")
+    for said in ("is copied from", "is in"):
+        with served(str(archive), "--home", str(home)) as process:
+            lines = output(process)
+            assert lines[0].startswith("dtmf-2 ") and said in lines[0]
+            assert any(line.startswith("live: dtmf-2, ") for line in lines)
+            assert Client(str(home / "run" / "api.sock")).get("/v1/status").data["live"] == "dtmf-2"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_SECONDS) == 0
+    assert processes_that_name(str(short_path)) == []
+    assert (home / "modelward.toml").read_text() == configuration
+    assert sorted(os.listdir(home / "models")) == ["current", "dtmf", "dtmf-2"]
+
+
+def test_a_version_that_is_refused_ends_it_with_the_reason(short_path: Path, call: Call) -> None:
+    version = good_version(short_path, "broken")
+    (version / "tokens.json").unlink()
+    done = call("serve", str(version), "--home", str(short_path / "home"))
+    assert done.status == 1
+    assert "cannot serve broken: " in done.err and "neither tokens.json nor tokens.txt is there" in done.err
+    assert re.search(r"^FAILED +\w+", done.out, re.MULTILINE) and "live:" not in done.out
+    assert processes_that_name(str(short_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "because"),
+    [
+        ("none", "there is no such file or directory"),
+        ("empty/notes.txt", "there is no model in it"),
+        ("torch/model.pt", "it has a model of PyTorch alone"),
+    ],
+)
+def test_what_holds_no_model_is_said_before_anything_is_made(
+    short_path: Path, call: Call, made: str, because: str
+) -> None:
+    if made != "none":
+        (short_path / made).parent.mkdir()
+        (short_path / made).write_text("x")
+    done = call("serve", str(short_path / made.partition("/")[0]), "--home", str(short_path / "home"))
+    assert (done.status, done.out) == (1, "") and because in done.err
+    assert not (short_path / "home").exists()
+
+
+def test_a_home_that_cannot_be_made_is_one_sentence(short_path: Path, call: Call) -> None:
+    version = good_version(short_path, "v1")
+    (short_path / "file").write_text("x")
+    done = call("serve", str(version), "--home", str(short_path / "file" / "home"))
+    assert done.status == 1
+    assert done.err == f"cannot make {short_path}/file/home: Not a directory; --home DIR names another place\n"
+
+
+def test_a_configuration_that_the_user_changed_is_kept_and_a_root_that_it_does_not_name_is_refused(
+    short_path: Path, call: Call
+) -> None:
+    home = home_of({}, "", short_path / "home")
+    home.home.mkdir()
+    home.models.mkdir()
+    changed = config_text(home, home.models, 7860, 5000).replace("count = 0", "count = 1")
+    home.config.write_text(changed)
+    good_version(short_path / "root", "v1")
+    done = call("serve", str(short_path / "root"), "--home", str(home.home))
+    assert done.status == 1
+    assert f"{home.config} was changed by hand and has models.root = {home.models}" in done.err
+    assert home.config.read_text() == changed
+
+
+def test_run_prints_addresses_and_paths_on_a_terminal(short_path: Path) -> None:
+    home = home_of({}, "", short_path)
+    (home.models).mkdir()
+    home.config.write_text(config_text(home, home.models, free_port(0), free_port(0)))
+    listen = load(home.config).workers.listen
+    ours, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "run", "--config", str(home.config)], stdin=terminal, stdout=terminal
+    )
+    os.close(terminal)
+    with ended_after(process):
+        shown = b""
+        while b"configuration: " not in shown:
+            shown += os.read(ours, 4096)
+        process.terminate()
+        eventually(lambda: process.poll() is not None)
+    os.close(ours)
+    lines = shown.decode().replace("\r", "").splitlines()
+    assert lines[0] == f"service: http://{listen}"
+    assert lines[1].startswith("panel: http://127.0.0.1:") and "#login=" in lines[1]
+    assert f"model root: {home.models}" in lines and f"logs: {short_path}/logs" in lines
