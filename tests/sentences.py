@@ -88,7 +88,7 @@ LABELS: Final = (
     *("preparing", "baking", "committing", "watching", "returning", "old", "prepared", "refused", "moved", "queued"),
     *("rotated", "dropped", "packed", "cleaned", "spared", "removed", "ok", "FAILED", "recognising", "sent"),
     # joined with what follows by a colon or a space
-    *("started", "enabled", "directories", "unchanged", "wrote", "left", "next", "warning: {text}"),
+    *("started", "enabled", "directories", "unchanged", "wrote", "linked", "left", "next", "warning: {text}"),
     *("Token", "Continue", "file", "files", "over", "kept: live", "kept: held", "canary", "{span}, acknowledged"),
     *("{count} file", "{count} warning", "{count} warnings", "{count} clip", "{count} clips", "{count} entries"),
     *("{count} machine", "{count} machines"),

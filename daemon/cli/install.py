@@ -1,5 +1,5 @@
-"""`modelward install`: installs units, user, directories and a first configuration from the installed
-package.
+"""`modelward install`: installs units, user, directories, a first configuration, and the command on the PATH, from the
+installed package.
 
 It may run again at any time. What exists stays, and a configuration is never overwritten. The units are ours and are
 written again; an operator's changes belong in drop-ins (`systemctl edit`).
@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
                 "cannot install: --now starts what is on this machine, --prefix leaves it alone; give one"
             )
         launcher = install_files.launcher(check=False)
-    for step in install_files.write_all(args.prefix or Path("/"), launcher):
+    root = args.prefix or Path("/")
+    for step in (*install_files.write_all(root, launcher), *install_files.link_all(root, launcher)):
         say(step)
     if args.prefix is not None:
         say("not done: user, directories and systemctl daemon-reload are up to the machine that gets these files")

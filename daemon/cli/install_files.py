@@ -29,6 +29,9 @@ FILES: Final = {
     "systemd/sysusers.d/modelward.conf": "etc/sysusers.d/modelward.conf",
     "systemd/tmpfiles.d/modelward.conf": "etc/tmpfiles.d/modelward.conf",
 }
+COMMAND: Final = "usr/local/bin/modelward"
+ON_PATH: Final = (Path("/usr/bin"), Path("/usr/local/bin"))
+MANUALS: Final = ("share/man/man1/modelward.1", "share/man/man5/modelward.toml.5")
 CONFIG: Final = ("etc/modelward.toml", "etc/modelward/modelward.toml")
 LAUNCHER: Final = "/usr/bin/modelward"
 """What stands in the units as we ship them."""
@@ -99,14 +102,60 @@ def write_all(root: Path, program: str) -> Iterator[InstallStep]:
         yield _write(root / target, _shipped(source))
 
 
+def link_all(root: Path, program: str) -> Iterator[InstallStep]:
+    """Puts the command and its manual pages on the paths that shells and man search. What is there and is no link of
+    ours stays. Raises Refused.
+    """
+    if Path(program).parent in ON_PATH:
+        return
+    yield _linked(root / COMMAND, Path(program))
+    for page in MANUALS:
+        if (source := Path(program).parents[1] / page).is_file():
+            yield _linked(root / "usr/local" / page, source)
+
+
+def _linked(path: Path, target: Path) -> InstallStep:
+    if path.exists() and os.path.realpath(path) == os.path.realpath(target):
+        return InstallStep("unchanged", str(path))
+    if os.path.lexists(path) and not _is_our_link(path):
+        return InstallStep("kept", f"{path} is no link of ours; the command is {target}")
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(target)
+        aside.replace(path)
+    except OSError as e:
+        raise Refused(f"cannot write {path}: {e.strerror}; what was written before stays") from e
+    return InstallStep("linked", f"{path} to {target}")
+
+
+def _is_our_link(path: Path) -> bool:
+    """Whether it is a link into an environment that has the package: to a file of the same name in its bin or share."""
+    try:
+        target = Path(os.readlink(path))
+    except OSError:
+        return False
+    return target.is_absolute() and target.name == path.name and target.parent.name in ("bin", "man1", "man5")
+
+
 def remove_all(root: Path) -> Iterator[InstallStep]:
-    """Takes the units and the other files of ours away. Raises Refused."""
+    """Takes the units, the other files of ours and the links away. Raises Refused."""
     for target in FILES.values():
         path = root / target
         try:
             path.unlink()
         except FileNotFoundError:
             continue
+        except OSError as e:
+            refuse(f"cannot remove {path}: {e.strerror}")
+        yield InstallStep("removed", str(path))
+    for name in (COMMAND, *(f"usr/local/{page}" for page in MANUALS)):
+        path = root / name
+        if not _is_our_link(path):
+            continue
+        try:
+            path.unlink()
         except OSError as e:
             refuse(f"cannot remove {path}: {e.strerror}")
         yield InstallStep("removed", str(path))

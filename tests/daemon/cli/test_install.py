@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.daemon.cli.conftest import Call
 
-from modelward.daemon.cli.install_files import FILES, LAUNCHER, PACKAGE
+from modelward.daemon.cli.install_files import COMMAND, FILES, LAUNCHER, PACKAGE
 from modelward.daemon.config.load import load, parse
 
 
@@ -23,7 +23,7 @@ def test_everything_goes_below_the_prefix_and_a_second_run_changes_nothing(call:
     load(tmp_path / "etc/modelward/modelward.toml")
     again = call("install", "--prefix", str(tmp_path))
     assert "wrote" not in again.out
-    assert again.out.count("unchanged") == len(FILES)
+    assert again.out.count("unchanged") == len(FILES) + 1  # the command
 
 
 def test_a_configuration_is_never_written_over_and_units_always_are(call: Call, tmp_path: Path) -> None:
@@ -48,9 +48,27 @@ def test_uninstall_leaves_the_configuration_and_can_be_run_again(call: Call, tmp
     call("install", "--prefix", str(tmp_path))
     gone = call("uninstall", "--prefix", str(tmp_path))
     assert gone.status == 0
-    assert gone.out.count("removed") == len(FILES)
+    assert gone.out.count("removed") == len(FILES) + 1
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["modelward.toml"]
     assert "removed" not in call("uninstall", "--prefix", str(tmp_path)).out
+
+
+def test_the_command_is_linked_onto_the_path_over_links_of_ours_alone(call: Call, tmp_path: Path) -> None:
+    command = tmp_path / COMMAND
+    command.parent.mkdir(parents=True)
+    command.symlink_to("/opt/older/bin/modelward")
+    said = call("install", "--prefix", str(tmp_path)).out
+    assert f"linked: {command} to " in said and os.readlink(command) != "/opt/older/bin/modelward"
+    assert f"removed: {command}" in call("uninstall", "--prefix", str(tmp_path)).out
+    for other in ("a file", "a link"):
+        if other == "a file":
+            command.write_text("mine")
+        else:
+            command.unlink()
+            command.symlink_to("/usr/bin/env")
+        assert f"kept: {command} is no link of ours; the command is " in call("install", "--prefix", str(tmp_path)).out
+        assert f"removed: {command}" not in call("uninstall", "--prefix", str(tmp_path)).out
+        assert os.path.lexists(command)
 
 
 def test_now_and_a_prefix_contradict_each_other(call: Call, tmp_path: Path) -> None:
