@@ -133,10 +133,12 @@ def _confined(request: FormRequest, directories: dict[str, FormDirectory]) -> li
     limits = ProcessLimits(
         memory, addresses, request.cpu_seconds, MAX_FILE_BYTES, niceness=URGENT_NICENESS if request.urgent else NICENESS
     )
+    # the limits first: without no_new_privs the kernel takes filters from root alone
+    first = apply_limits(limits)
     left, refused = leave_network(), refuse_sockets()
     network = "" if not refused and left.startswith("network not taken away") else left
     calls = refuse_calls((*PROCESSES, *PRIVILEGES, *ATTRIBUTES))
-    steps = (*apply_limits(limits), network, drop_capabilities(), restrict_view(_views(request, directories)), calls)
+    steps = (*first, network, drop_capabilities(), restrict_view(_views(request, directories)), calls)
     return [problem for problem in steps if problem]
 
 

@@ -108,9 +108,10 @@ def _sandboxed(candidate: Candidate, allowance: Allowance) -> GateDone:
     addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
     limits = ProcessLimits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
     views = _views(candidate)
+    # the limits first: without no_new_privs the kernel takes filters from root alone
+    first = (*apply_limits(limits), end_before_others(OOM_SCORE))
     # other providers' drivers may start helpers of their own
     calls = refuse_calls((*PROCESSES, *PRIVILEGES)) if _only_cpu(candidate) else ""
-    first = (*apply_limits(limits), end_before_others(OOM_SCORE))
     steps = (*first, _no_network(candidate), drop_capabilities(), restrict_view(views), calls)
     missing = [problem for problem in steps if problem]
     because = "; ".join(missing) or "limits, no network, read-only view"

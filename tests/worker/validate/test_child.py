@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from tests.worker.validate.judging import (
     run_child,
 )
 
-from modelward.worker.child_protocol import Judged, decode_from_validator
+from modelward.worker.child_protocol import GateDone, Judged, decode_from_validator
 from modelward.worker.shared.artifact import DESCRIPTION, read_artifact
 
 pytestmark = pytest.mark.system
@@ -61,6 +62,25 @@ def test_accepts_every_form_of_a_good_version_and_leaves_a_whole_artifact(form: 
     lines = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n" for name, path in sums)
     assert outcome.verdict.digest == hashlib.sha256(lines.encode()).hexdigest()
     assert outcome.verdict.bytes == sum(path.stat().st_size for _, path in sums)
+
+
+def test_the_sandbox_of_an_ordinary_user_lacks_nothing_that_roots_has() -> None:
+    code = (
+        "import os, sys, modelward.worker.validate.__main__ as validator\n"
+        "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "sys.exit(validator.main())"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input=msgspec.json.encode(candidate(Path(name) / "none", Path(name))),
+            capture_output=True,
+            timeout=PATIENCE_SECONDS,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports"), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+    _, gate = map(decode_from_validator, done.stdout.splitlines()[:2])
+    assert isinstance(gate, GateDone) and "system calls" not in gate.because, gate
 
 
 def test_accepts_a_tensor_model_and_refuses_one_that_answers_nothing_finite(tmp_path: Path) -> None:
