@@ -3,12 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench soak arm floors fuzz fuzz-audio fuzz-media docs clean
+.PHONY: help demo test check newcomer bench soak arm floors fuzz fuzz-audio fuzz-media docs clean
+
+PIP := $(BIN)/pip --disable-pip-version-check
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable . --group dev
+	$(PIP) install --quiet --editable .
+	touch $@
+
+# What tests and checks need besides, which is more than the program; `make demo` does without.
+.venv/dev: .venv/stamp
+	$(PIP) install --quiet --upgrade pip
+	$(PIP) install --quiet --editable . --group dev
 	touch $@
 
 # What `modelward.daemon` and `modelward.worker` are imported through. A source distribution holds no links.
@@ -25,7 +32,7 @@ demo: .venv/stamp  ## build a small real model, run everything in a scratch dire
 JOBS ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
 
 # Once in an environment one process compiles all that the tests import, before several would do so at the same time.
-.venv/collected: .venv/stamp | $(LINKS)
+.venv/collected: .venv/dev | $(LINKS)
 	-@$(BIN)/pytest --collect-only -q >/dev/null  # what it cannot import the tests report
 	@touch $@
 
@@ -36,17 +43,20 @@ test: .venv/collected $(LINKS)  ## JOBS=1 for one after the other
 	$(BIN)/pytest -m alone $$(grep -rlE 'pytest\.mark\.alone' --include='test_*.py' tests) || status=$$?; \
 	exit $$status
 
-check: .venv/stamp $(LINKS)
+check: .venv/dev $(LINKS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=.imports $(BIN)/lint-imports
 	$(BIN)/python -m tests.javascript
 
+newcomer: .venv/dev $(LINKS)  ## type the blocks of README.md in a bare Debian (needs root and mmdebstrap); MODEL=DIR for a model of yours
+	PYTHONPATH=.imports:. $(BIN)/python -m tests.newcomer
+
 RUN := PYTHONPATH=.imports OPENBLAS_NUM_THREADS=1 $(BIN)/python
 BENCH := $(RUN) -m tests.bench
 
-bench: .venv/stamp  ## modelward beside the others in int8 and fp32, into docs/benchmarks.md, and what compiling gains; 70 minutes
+bench: .venv/dev  ## modelward beside the others in int8 and fp32, into docs/benchmarks.md, and what compiling gains; 70 minutes
 	$(BENCH) --prepare
 	$(BENCH)
 	$(RUN) tests/bench/compile_bench.py /var/tmp/modelward-bench/compile
@@ -54,30 +64,33 @@ bench: .venv/stamp  ## modelward beside the others in int8 and fp32, into docs/b
 SECONDS ?= 600
 SOAK_SEED := $(if $(SEED),--seed $(SEED))
 
-soak: .venv/stamp  ## all that may happen at once, under load; SECONDS=60 for a shorter one, SEED=7 for the same again
+soak: .venv/dev  ## all that may happen at once, under load; SECONDS=60 for a shorter one, SEED=7 for the same again
 	PYTHONPATH=.imports:. $(BIN)/python -m tests.soak --seconds $(SECONDS) $(SOAK_SEED)
 
-arm: .venv/stamp  ## what may differ on another processor, on an emulated aarch64, and one compilation; ten minutes; skipped where that cannot be had
+arm: .venv/dev  ## what may differ on another processor, on an emulated aarch64, and one compilation; ten minutes; skipped where that cannot be had
 	$(BIN)/python -m tests.arm
 
-floors: .venv/stamp  ## the core of the suite with every dependency at its floor, in an environment of its own
+floors: .venv/dev  ## the core of the suite with every dependency at its floor, in an environment of its own
 	$(BIN)/python -m tests.floors .venv-floors
 
-docs: .venv/stamp  ## write the pages that are made from the code anew
+docs: .venv/dev  ## write the pages that are made from the code anew
 	PYTHONPATH=.imports $(BIN)/python -m tests.pages
 
 MINUTES ?= 15
 
-fuzz: .venv/stamp  ## inputs of strangers, others each time, for so many minutes; what is found stops it
+fuzz: .venv/dev  ## inputs of strangers, others each time, for so many minutes; what is found stops it
 	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 FILES ?= 1000000
 
-fuzz-audio: .venv/stamp  ## FILES=1000000 mutated audio files through the decoders; SEED=7 for the same again
+fuzz-audio: .venv/dev  ## FILES=1000000 mutated audio files through the decoders; SEED=7 for the same again
 	PYTHONPATH=.imports:. $(BIN)/python -m tests.fuzz.decoders $(FILES) $(SEED)
 
-fuzz-media: .venv/stamp  ## the same with what phones, cameras, browsers and messengers record
+fuzz-media: .venv/dev  ## the same with what phones, cameras, browsers and messengers record
 	PYTHONPATH=.imports:. $(BIN)/python -m tests.fuzz.decoders $(FILES) $(SEED) media
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## */\1\t/'
 
 clean:
 	rm -rf .venv .venv-floors build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
