@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import shlex
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -43,14 +44,16 @@ from .language import local_text, say
 from .options import something
 from .progress import ProgressLine
 from .render import clean
-from .serve_follow import ServeFollower
+from .serve_follow import ServeFollower, VersionRefused
 from .serve_home import ServeHome, config_text, home_here
+from .serve_source import BroughtIn
 from .served_addresses import address_lines, web_address
 from .transcribe import DEFAULT_URL
 
 CLIPS: Final = ("golden", "test_wavs", "example", "examples", "")
 _CLIP_ENDINGS: Final = (".wav", ".mp3", ".flac", ".ogg")
 _MAX_LOOKED_AT: Final = 1_000
+_NOTHING: Final = BroughtIn("", 0, copied=False)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,18 +87,23 @@ async def _serve(home: ServeHome, path: Path, clock: Clock) -> int:
     found = await asyncio.to_thread(_recognised, path)
     with _alone(home, path):
         config = await asyncio.to_thread(_configured, home, found, path)
-        wanted = await _in_place(found, config, home, stop)
+        brought = await _in_place(found, config, home, stop)
         if stop.is_set():
             return 0
         daemon = ForegroundDaemon(home.config, home.socket, Path(config.logs.dir or home.home))
         daemon.start()
         try:
-            follower = ServeFollower(daemon, wanted, stop, clock)
+            follower = ServeFollower(daemon, brought.version, stop)
             if not (live := await follower.until_live()):
                 return 0
             await asyncio.to_thread(_report, daemon, home, config, live, clock.monotonic() - began)
             await daemon.stay(stop, follower.until_back, web_address(config.workers.listen))
             return 0
+        except VersionRefused:
+            if brought.copied:  # the one that is put right gets the same name
+                await daemon.end()
+                await asyncio.to_thread(shutil.rmtree, config.models.root / brought.version, ignore_errors=True)
+            raise
         finally:
             await daemon.end()
 
@@ -186,12 +194,12 @@ def _port_of(listen: str, default: int) -> int:
     return split_address(listen)[1] or default if listen else default
 
 
-async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio.Event) -> str:
-    """Brings a version into the model root; its name, "" for a model root that is served as it is. Raises Refused."""
+async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio.Event) -> BroughtIn:
+    """Brings a version into the model root; no name for a model root that is served as it is. Raises Refused."""
     root = config.models.root
     if not isinstance(found, VersionFound | ArchiveFound):
         say(f"{root} is a model root; it is used where it lies", flush=True)
-        return ""
+        return _NOTHING
     source = found.directory if isinstance(found, VersionFound) else found.path
     line = ProgressLine(sys.stderr)
 
@@ -207,7 +215,7 @@ async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio
         )
     except Refused:
         if stop.is_set():
-            return ""
+            return _NOTHING
         raise
     finally:
         line.end()
@@ -215,7 +223,7 @@ async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio
         say(f"{brought.version} ({size(brought.bytes)}) is copied from {source} to {root}", flush=True)
     else:
         say(f"{brought.version} is in {root} already, with the same content", flush=True)
-    return brought.version
+    return brought
 
 
 def _report(daemon: ForegroundDaemon, home: ServeHome, config: Config, live: str, seconds: float) -> None:

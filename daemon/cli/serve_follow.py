@@ -19,7 +19,7 @@ from ..answers.events import GateNews
 from ..answers.status import StatusAnswer
 from ..answers.versions import GateReport, VersionsAnswer
 from ..errors import Refused, Unreachable
-from ..system.clock import Clock
+from ..units import span
 from .follow_events import followed_events
 from .foreground import ForegroundDaemon, pause
 from .language import say
@@ -29,39 +29,50 @@ from .serve_outcome import ServeOutcome, outcome
 from .validate import gate_line
 
 LOOK_SECONDS: Final = 0.1
-ANSWER_SECONDS: Final = 120.0
-"""So long a daemon may take until its socket answers."""
+MOST_SECONDS: Final = 3600.0
+
+
+class VersionRefused(Refused):
+    """The daemon rejected what was to be served."""
 
 
 class ServeFollower:
     """`wanted` is the version that is to be live, "" for the one that the daemon chooses."""
 
-    def __init__(self, daemon: ForegroundDaemon, wanted: str, stop: asyncio.Event, clock: Clock) -> None:
-        self._daemon, self._wanted, self._stop, self._clock = daemon, wanted, stop, clock
+    def __init__(self, daemon: ForegroundDaemon, wanted: str, stop: asyncio.Event) -> None:
+        self._daemon, self._wanted, self._stop = daemon, wanted, stop
         self._line = ProgressLine(sys.stderr)
         self._printed: set[tuple[str, str]] = set()
         self._judging = ""
         self._said: set[str] = set()
 
     async def until_live(self) -> str:
-        """The live version, "" when it was interrupted. Raises Refused with the reasons when it was refused."""
+        """The live version, "" when it was interrupted. Raises VersionRefused with the reasons, and Refused when
+        something did not start.
+        """
         events = awaited(self._print_gates(), "events")
         try:
-            while not self._stop.is_set():
-                came = await self._outcome()
-                if came.kind == "live":
-                    return came.version
-                if came.kind == "refused":
-                    raise Refused(_refusal(came))
-                if came.kind == "ask":
-                    await self._activate(came.version)
-                await pause(self._stop, LOOK_SECONDS)
-            return ""
+            async with asyncio.timeout(MOST_SECONDS):
+                return await self._looked_for()
+        except TimeoutError as e:
+            raise Refused(f"cannot serve: nothing is live after {span(MOST_SECONDS)}; the logs have the reason") from e
         finally:
             events.cancel()
             with suppress(asyncio.CancelledError):
                 await events
             self._line.end()
+
+    async def _looked_for(self) -> str:
+        while not self._stop.is_set():
+            came = await self._outcome()
+            if came.kind == "live":
+                return came.version
+            if came.kind == "refused":
+                raise VersionRefused(_refusal(came))
+            if came.kind == "ask":
+                await self._activate(came.version)
+            await pause(self._stop, LOOK_SECONDS)
+        return ""
 
     async def until_back(self) -> bool:
         """True once a daemon that was started again answers, False when it was interrupted."""

@@ -50,7 +50,7 @@ def bring_in(
 
 def _copied(found: VersionFound, root: Path, link: str, progress: CopyProgress) -> BroughtIn:
     source = Path(found.directory)
-    if source.parent == root:  # it is in the root already
+    if os.path.samefile(source.parent, root):  # it is there already
         return BroughtIn(source.name, 0, copied=False)
     take = partial(needed, graph=found.graph)
     for name in _names(found.name):

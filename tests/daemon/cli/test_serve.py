@@ -135,6 +135,7 @@ def test_a_version_that_is_refused_ends_it_with_the_reason(short_path: Path, cal
     assert done.status == 1
     assert "cannot serve broken: " in done.err and "neither tokens.json nor tokens.txt is there" in done.err
     assert re.search(r"^FAILED +\w+", done.out, re.MULTILINE) and "live:" not in done.out
+    assert not (short_path / "home" / "models" / "broken").exists()
     assert processes_that_name(str(short_path)) == []
 
 
