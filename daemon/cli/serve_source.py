@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ from ...worker.shared.durable_files import replace_file
 from ...worker.shared.quantities import size
 from ..errors import Refused
 from ..fetch.local_copy import CopyProgress, copy_version, files_of
-from ..fetch.part_directory import FILES, part_directory
+from ..fetch.part_directory import FILES, PartDirectory, part_directory
 from ..models.layouts import ArchiveFound, VersionFound, needed, numbered
 from ..models.unpack_archive import unpack
 from ..models.upload_rules import MAX_UPLOAD_BYTES
@@ -80,41 +80,21 @@ def _alike(source: Path, version: Path, take: Callable[[list[str]], list[str]]) 
 
 
 def _unpacked(found: ArchiveFound, root: Path, record: Path, link: str, progress: CopyProgress) -> BroughtIn:
-    cannot = f"cannot unpack {found.path}"
-    known = _known(record)
+    cannot, known = f"cannot unpack {found.path}", _known(record)
     try:
         with open_regular(found.path) as archive:
             status = os.fstat(archive.fileno())
             key = f"{found.path} {status.st_size} {status.st_mtime_ns}"
             if (version := known.get(key, "")) and os.path.isdir(root / version):
                 return BroughtIn(version, 0, copied=False)
-            version = next((n for n in _names(found.name) if not os.path.lexists(root / n)), "")
+            version = next((name for name in _names(found.name) if not os.path.lexists(root / name)), "")
             if not version:
                 raise Refused(f"{cannot}: {root} has {_MAX_NAMES} versions of that name; remove some")
-            written = 0
-
             with part_directory(root, version, link, lambda total_bytes: 0, cannot) as part:
-                part.begin(keep=False)
-                part.require_room(status.st_size)
-
-                def may_write(more_bytes: int) -> None:
-                    nonlocal written
-                    written += more_bytes
-                    if written > MAX_UPLOAD_BYTES:
-                        raise Refused(f"{cannot}: unpacked it has more than {size(MAX_UPLOAD_BYTES)}")
-                    part.require_room(more_bytes)
-                    progress(written, written)
-
                 try:
-                    into = os.open(part.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                    try:
-                        if not unpack(archive, found.kind, into, cannot=cannot, may_write=may_write):
-                            raise Refused(f"{cannot}: the archive has no files")
-                    finally:
-                        os.close(into)
-                    inside = os.listdir(part.files)
-                    one = len(inside) == 1 and (part.files / inside[0]).is_dir()
-                    _, total = part.place(f"{FILES}/{inside[0]}" if one else FILES)
+                    part.begin(keep=False)
+                    part.require_room(status.st_size)
+                    _, total = part.place(_filled(archive, found.kind, part, cannot, progress))
                 finally:
                     part.remove()
     except OSError as e:
@@ -123,6 +103,40 @@ def _unpacked(found: ArchiveFound, root: Path, record: Path, link: str, progress
     with suppress(OSError):  # then it is unpacked once more
         replace_file(record, json.dumps(newest).encode(), 0o600)
     return BroughtIn(version, total, copied=True)
+
+
+def _filled(archive: IO[bytes], kind: str, part: PartDirectory, cannot: str, progress: CopyProgress) -> str:
+    """Unpacks an archive; where the version lies in the part: in the one directory that everything is in, if any."""
+    written = 0
+
+    def may_write(more_bytes: int) -> None:
+        nonlocal written
+        written += more_bytes
+        if written > MAX_UPLOAD_BYTES:
+            raise Refused(f"{cannot}: unpacked it has more than {size(MAX_UPLOAD_BYTES)}")
+        part.require_room(more_bytes)
+        progress(written, written)
+
+    into = os.open(part.files, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not unpack(archive, kind, into, cannot=cannot, may_write=may_write):
+            raise Refused(f"{cannot}: the archive has no files")
+    finally:
+        os.close(into)
+    inside = os.listdir(part.files)
+    one = len(inside) == 1 and (part.files / inside[0]).is_dir()
+    top = f"{FILES}/{inside[0]}" if one else FILES
+    _drop_needless(part.aside / top)
+    return top
+
+
+def _drop_needless(version: Path) -> None:
+    """Removes what nobody reads: sherpa-onnx's archive has the model twice, once four times as large."""
+    paths = [path for path in version.iterdir() if path.is_file()]
+    kept = set(needed([path.name for path in paths]))
+    for path in paths:
+        if path.name not in kept:
+            path.unlink()
 
 
 def _names(name: str) -> list[str]:

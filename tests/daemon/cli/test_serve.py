@@ -112,6 +112,8 @@ def test_a_cache_is_served_then_an_archive_and_nothing_is_left_when_the_terminal
     assert (process.returncode, err) == (0, "")
     assert processes_that_name(str(short_path)) == []
 
+    for name in ("model_quant.onnx", "model.pt"):
+        (words / name).write_bytes((words / "model.onnx").read_bytes())
     archive = short_path / "dtmf.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(words, "dtmf-words")
@@ -125,6 +127,12 @@ def test_a_cache_is_served_then_an_archive_and_nothing_is_left_when_the_terminal
             assert process.wait(PATIENCE_SECONDS) == 0
     assert processes_that_name(str(short_path)) == []
     assert (home / "modelward.toml").read_text() == configuration
+    graphs = {path.name for path in (home / "models" / "dtmf-2").iterdir()} & {
+        "model_quant.onnx",
+        "model.onnx",
+        "model.pt",
+    }
+    assert graphs == {"model_quant.onnx"}
     assert sorted(os.listdir(home / "models")) == ["current", "dtmf", "dtmf-2"]
 
 
