@@ -23,8 +23,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/cli/test_fetch.py": "daemon/cli/fetch_progress.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
     "daemon/cli/test_serve.py": (
-        "daemon/cli/follow_events.py daemon/cli/foreground.py daemon/cli/serve_follow.py daemon/cli/serve_source.py "
-        "daemon/cli/served_addresses.py"
+        "daemon/cli/follow_events.py daemon/cli/foreground.py daemon/cli/serve_follow.py daemon/cli/served_addresses.py"
     ),
     "daemon/cli/test_transcribe.py": (
         "daemon/cli/audio_files.py daemon/cli/transcription_request.py daemon/cli/upload_progress.py"
