@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -211,7 +212,15 @@ async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio
 
     try:
         brought = await asyncio.to_thread(
-            serve_source.bring_in, found, root, home.home / "archives.json", config.models.link, progress
+            partial(
+                serve_source.bring_in,
+                found,
+                root,
+                home.home / "archives.json",
+                config.models.link,
+                reserve=config.disk.min_free.of,
+                progress=progress,
+            )
         )
     except Refused:
         if stop.is_set():

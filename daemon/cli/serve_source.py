@@ -21,7 +21,7 @@ from ...worker.shared.durable_files import replace_file
 from ...worker.shared.quantities import size
 from ..errors import Refused
 from ..fetch.local_copy import CopyProgress, copy_version, files_of
-from ..fetch.part_directory import FILES, PartDirectory, part_directory
+from ..fetch.part_directory import FILES, PartDirectory, Reserve, part_directory
 from ..models.layouts import ArchiveFound, VersionFound, needed, numbered
 from ..models.unpack_archive import unpack
 from ..models.upload_rules import MAX_UPLOAD_BYTES
@@ -40,15 +40,23 @@ class BroughtIn(Struct, frozen=True):
 
 
 def bring_in(
-    found: VersionFound | ArchiveFound, root: Path, record: Path, link: str, progress: CopyProgress
+    found: VersionFound | ArchiveFound,
+    root: Path,
+    record: Path,
+    link: str,
+    *,
+    reserve: Reserve,
+    progress: CopyProgress,
 ) -> BroughtIn:
-    """Raises Refused. `record` is the file that knows which archive became which version."""
+    """Raises Refused. `record` is the file that knows which archive became which version. `reserve(total_bytes)` is
+    what must stay free on a disk of that size.
+    """
     if isinstance(found, VersionFound):
-        return _copied(found, root, link, progress)
-    return _unpacked(found, root, record, link, progress)
+        return _copied(found, root, link, reserve, progress)
+    return _unpacked(found, root, record, link, reserve, progress)
 
 
-def _copied(found: VersionFound, root: Path, link: str, progress: CopyProgress) -> BroughtIn:
+def _copied(found: VersionFound, root: Path, link: str, reserve: Reserve, progress: CopyProgress) -> BroughtIn:
     source = Path(found.directory)
     if os.path.samefile(source.parent, root):  # it is there already
         return BroughtIn(source.name, 0, copied=False)
@@ -58,9 +66,7 @@ def _copied(found: VersionFound, root: Path, link: str, progress: CopyProgress) 
         if there and not _alike(source, root / name, take):
             continue
         try:
-            done = copy_version(
-                source, root, name, link=link, reserve=lambda total_bytes: 0, take=take, progress=progress
-            )
+            done = copy_version(source, root, name, link=link, reserve=reserve, take=take, progress=progress)
         except Refused:
             if there:  # as long as the other, and yet not the same
                 continue
@@ -79,7 +85,9 @@ def _alike(source: Path, version: Path, take: Callable[[list[str]], list[str]]) 
         return False
 
 
-def _unpacked(found: ArchiveFound, root: Path, record: Path, link: str, progress: CopyProgress) -> BroughtIn:
+def _unpacked(
+    found: ArchiveFound, root: Path, record: Path, link: str, reserve: Reserve, progress: CopyProgress
+) -> BroughtIn:
     cannot, known = f"cannot unpack {found.path}", _known(record)
     try:
         with open_regular(found.path) as archive:
@@ -90,7 +98,7 @@ def _unpacked(found: ArchiveFound, root: Path, record: Path, link: str, progress
             version = next((name for name in _names(found.name) if not os.path.lexists(root / name)), "")
             if not version:
                 raise Refused(f"{cannot}: {root} has {_MAX_NAMES} versions of that name; remove some")
-            with part_directory(root, version, link, lambda total_bytes: 0, cannot) as part:
+            with part_directory(root, version, link, reserve, cannot) as part:
                 try:
                     part.begin(keep=False)
                     part.require_room(status.st_size)

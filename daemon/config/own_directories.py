@@ -17,7 +17,7 @@ from typing import Final
 from ..errors import ModelwardError
 from ..system.safe_paths import open_directory
 from .load import Config
-from .usable_directories import groups_of, places, prevent_start, unusable, user_name
+from .usable_directories import groups_of, missing_root, places, prevent_start, unusable, user_name
 
 MODE: Final = 0o750
 """The mode of directories that the daemon makes: its group may read."""
@@ -44,7 +44,10 @@ def refused_and_borne(config: Config, uid: int, *, made_by_others: Collection[st
     known = {sentence.partition(":")[0] for sentence in found}
     unused = [each for each in unusable(config, uid) if each.key not in known and each.key not in made_by_others]
     sentences = [str(each) for each in unused]
-    return ([*found, *sentences], []) if found or prevent_start(unused) else ([], sentences)
+    if not found and not prevent_start(unused):
+        return [], sentences
+    # A root that is missing prevents no start. Where other directories do, it is the next one that is missed.
+    return [*found, *sentences, *(missing_root(config, uid) if sentences else ())], []
 
 
 def make(config: Config) -> list[str]:

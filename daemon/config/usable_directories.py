@@ -50,6 +50,16 @@ def unusable(config: Config, uid: int) -> list[DirectoryProblem]:
     return [DirectoryProblem(key, *why) for key, why in found if why[0]]
 
 
+def missing_root(config: Config, uid: int) -> list[str]:
+    """A sentence about a model root that is not there, which the daemon does not make."""
+    root = config.models.root
+    if _is_there(root):
+        return []
+    user, place = user_name(uid), shlex.quote(str(root))
+    helps = f"as root: install -d -o {user} -m 0750 {place}; or name another directory"
+    return [f"models.root: {root} is not there; {helps}"]
+
+
 def prevent_start(found: Iterable[DirectoryProblem]) -> bool:
     """Whether the daemon does not start with these."""
     return any(problem.key in NEEDED and not problem.passing for problem in found)

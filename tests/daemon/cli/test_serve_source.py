@@ -22,7 +22,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def bring(found: VersionFound | ArchiveFound, root: Path) -> BroughtIn:
-    return bring_in(found, root, root.parent / "archives.json", "current", lambda done, total: None)
+    return bring_in(found, root, root.parent / "archives.json", "current", reserve=lambda total: 0, progress=_quiet)
+
+
+def _quiet(done: int, total: int) -> None: ...
 
 
 def source(place: Path, **changed: bytes) -> VersionFound:

@@ -23,6 +23,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a dir
 def text(root: Path, **directories: str) -> str:
     place = {name: directories.get(name, name) for name in ("run", "state", "cache", "log")}
     return f"""
+    [models]
+    root = "{root}/models"
     [control]
     runtime_dir = "{root}/{place["run"]}"
     state_dir = "{root}/{place["state"]}"
@@ -52,10 +54,10 @@ def test_all_are_named_at_once_by_check_config_and_at_the_start(
     with pytest.raises(ModelwardError) as refused:
         require_own(config(tmp_path, run="file/run", state="file", cache="lost", log="file/x"))
     started = str(refused.value).splitlines()
-    assert checked[0] == f"cannot use {file}: 4 mistakes"
-    assert started[0] == "cannot start: 4 directories cannot be used"
+    assert checked[0] == f"cannot use {file}: 5 mistakes"
+    assert started[0] == "cannot start: 5 directories cannot be used"
     assert [line.strip() for line in checked[1:]] == started[1:]
-    keys = ["control.runtime_dir", "control.state_dir", "control.cache_dir", "logs.dir"]
+    keys = ["control.runtime_dir", "control.state_dir", "control.cache_dir", "logs.dir", "models.root"]
     assert [line.partition(":")[0] for line in started[1:]] == keys
     assert started[1].endswith(
         f"cannot be made: {tmp_path}/file is no directory; name another directory, or move that away"
@@ -101,5 +103,5 @@ def test_a_start_by_a_user_without_rights_names_each_and_ends_without_a_tracebac
         timeout=PATIENCE_SECONDS,
     )
     lines = done.stderr.splitlines()
-    assert (done.returncode, len(lines)) == (1, 5), done.stderr
-    assert all(f"{STRANGER} may not write {tmp_path}; as root: install -d -o" in line for line in lines[1:])
+    assert (done.returncode, len(lines)) == (1, 6), done.stderr
+    assert all(f"{STRANGER} may not write {tmp_path}; as root: install -d -o" in line for line in lines[1:5])
