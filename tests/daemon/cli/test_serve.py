@@ -79,7 +79,7 @@ def quick(root: Path) -> str:
     return changed
 
 
-def test_a_cache_is_served_then_an_archive_and_nothing_is_left_when_the_terminal_goes(
+def test_a_cache_then_an_archive_then_a_model_root_is_served_and_nothing_is_left_when_the_terminal_goes(
     short_path: Path, call: Call
 ) -> None:
     home, words = short_path / "home", good_version(short_path, "dtmf-words", words=True)
@@ -117,10 +117,13 @@ def test_a_cache_is_served_then_an_archive_and_nothing_is_left_when_the_terminal
     archive = short_path / "dtmf.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(words, "dtmf-words")
-    for said in ("is copied from", "is in"):
-        with served(str(archive), "--home", str(home)) as process:
+    for given, said in (
+        (archive, rf"dtmf-2 \(\S+\) is copied from {archive} to {home}/models"),
+        (home / "models", f"{home}/models is a model root; it is used where it lies"),
+    ):
+        with served(str(given), "--home", str(home)) as process:
             lines = output(process)
-            assert lines[0].startswith("dtmf-2 ") and said in lines[0]
+            assert re.fullmatch(said, lines[0])
             assert any(line.startswith("live: dtmf-2, ") for line in lines)
             assert Client(str(home / "run" / "api.sock")).get("/v1/status").data["live"] == "dtmf-2"
             process.send_signal(signal.SIGINT)
