@@ -155,6 +155,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "MALLOC_MMAP_THRESHOLD_": "131072",
         "OPENBLAS_NUM_THREADS": "1",
         "ORT_DISABLE_TELEMETRY": "1",
+        "MODELWARD_PARENT_PID": str(os.getpid()),  # for those that end with their parent: worker.sandbox.limits
         **(extra or {}),
     }
 

@@ -20,6 +20,8 @@ from msgspec import Struct
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
+PARENT_PID: Final = "MODELWARD_PARENT_PID"
+"""The variable in which the daemon gives its children its pid."""
 _M_MMAP_THRESHOLD: Final = -3
 _MMAP_THRESHOLD_BYTES: Final = 128 << 10
 _CPU_GRACE_SECONDS: Final = 2
@@ -137,10 +139,13 @@ def return_freed_memory() -> None:
 def die_with_parent() -> None:
     """The kernel ends this process when the thread that started it ends.
 
-    To be called again after a change of rights, which clears the setting (prctl(2), PR_SET_PDEATHSIG). Does nothing
-    where the kernel refuses.
+    A parent that ended before is found by its pid, where the environment has it; then the process ends here. To be
+    called again after a change of rights, which clears the setting (prctl(2), PR_SET_PDEATHSIG). Does nothing where the
+    kernel refuses.
     """
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.environ.get(PARENT_PID, str(os.getppid())) != str(os.getppid()):
+        os._exit(1)
 
 
 def _lower(which: int, value: int) -> str:

@@ -42,6 +42,7 @@ from modelward.daemon.system.processes import (
     spawn,
     take_back,
 )
+from modelward.worker.sandbox.limits import PARENT_PID
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -105,7 +106,7 @@ def test_a_child_is_alone_in_its_session_and_knows_only_what_it_was_given(tmp_pa
         child.close()
         sid, pid, cwd, names, numbers = json.loads(said)
         assert (sid, pid, cwd) == (child.pid, child.pid, "/")
-        assert not {"NOTIFY_SOCKET", "HOME", "USER"} & set(names)
+        assert not {"NOTIFY_SOCKET", "HOME", "USER"} & set(names) and PARENT_PID in names
         assert numbers == ["0", "1", "2", "3"], "3 is the listing itself"
 
     run(work)

@@ -13,7 +13,8 @@ from tests.support import PATIENCE_SECONDS
 ROOT = Path(__file__).resolve().parents[3]
 PRELUDE = (
     "import os, resource, sys\n"
-    "from modelward.worker.sandbox.limits import ProcessLimits, apply_limits, return_freed_memory\n"
+    "from modelward.worker.sandbox.limits import PARENT_PID, ProcessLimits, apply_limits\n"
+    "from modelward.worker.sandbox.limits import die_with_parent, return_freed_memory\n"
 )
 
 
@@ -92,3 +93,10 @@ def test_freed_memory_goes_back_to_the_system() -> None:
         "print(int(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1]) < 50_000)"
     )
     assert done.stdout.strip() == "True", done.stderr
+
+
+def test_a_child_that_begins_when_its_parent_has_ended_ends_too() -> None:
+    said = "die_with_parent()\nprint('works on', flush=True)"
+    assert run(f"os.environ[PARENT_PID] = str(os.getppid())\n{said}").stdout == "works on\n"
+    late = run(f"os.environ[PARENT_PID] = '1'\n{said}")
+    assert (late.returncode, late.stdout) == (1, "")
