@@ -16,7 +16,6 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +25,11 @@ from ..answers.status import StatusAnswer
 from ..config.load import Config, load, parse
 from ..config.validators import split_address
 from ..errors import ModelwardError, Refused
+from ..fetch.fetcher import FetchTarget
 from ..models.layouts import ArchiveFound, Found, NothingFound, RootFound, VersionFound, recognise
 from ..models.tree_listing import listed
 from ..system import single_instance
 from ..system.clock import Clock, SystemClock
-from . import serve_source
 from .client import Client
 from .foreground import (
     PANEL_PORT,
@@ -47,7 +46,7 @@ from .progress import ProgressLine
 from .render import clean
 from .serve_follow import ServeFollower, VersionRefused
 from .serve_home import ServeHome, config_text, home_here
-from .serve_source import BroughtIn
+from .serve_source import BroughtIn, bring_in
 from .served_addresses import address_lines, web_address
 from .transcribe import DEFAULT_URL
 
@@ -97,7 +96,8 @@ async def _serve(home: ServeHome, path: Path, clock: Clock) -> int:
             follower = ServeFollower(daemon, brought.version, stop)
             if not (live := await follower.until_live()):
                 return 0
-            await asyncio.to_thread(_report, daemon, home, config, live, clock.monotonic() - began)
+            source = Path(found.directory) if isinstance(found, VersionFound) else path
+            await asyncio.to_thread(_report, daemon, home, config, live, source, clock.monotonic() - began)
             await daemon.stay(stop, follower.until_back, web_address(config.workers.listen))
             return 0
         except VersionRefused:
@@ -204,24 +204,19 @@ async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio
     source = found.directory if isinstance(found, VersionFound) else found.path
     line = ProgressLine(sys.stderr)
 
-    def progress(done: int, total: int) -> None:
+    def reserve(total_bytes: int) -> int:  # asked before each piece
         if stop.is_set():
             raise Refused(f"cannot copy {source}: it was interrupted")
+        return config.disk.min_free.of(total_bytes)
+
+    def progress(done: int, total: int) -> None:
+        reserve(0)
         if line.in_place:
             line.show(local_text(f"{done >> 20} of {total >> 20} MiB are copied"))
 
     try:
-        brought = await asyncio.to_thread(
-            partial(
-                serve_source.bring_in,
-                found,
-                root,
-                home.home / "archives.json",
-                config.models.link,
-                reserve=config.disk.min_free.of,
-                progress=progress,
-            )
-        )
+        place = FetchTarget(root, config.models.link, reserve)
+        brought = await asyncio.to_thread(bring_in, found, place, home.home / "archives.json", progress)
     except Refused:
         if stop.is_set():
             return _NOTHING
@@ -235,25 +230,25 @@ async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio
     return brought
 
 
-def _report(daemon: ForegroundDaemon, home: ServeHome, config: Config, live: str, seconds: float) -> None:
+def _report(daemon: ForegroundDaemon, home: ServeHome, config: Config, live: str, source: Path, seconds: float) -> None:
     """Where everything is, and what to try; in a thread."""
     say(f"live: {clean(live)}, {seconds:.1f} s after the start")
     listen = config.panel.listen
     panel = panel_or_why(daemon, web_address(listen)) if listen else ""
     say("\n".join(address_lines(config, panel, str(home.config))))
     url = web_address(config.workers.listen)
-    words = ["transcribe", *([] if url == DEFAULT_URL else ["--url", url]), _clip(config.models.root / live)]
+    words = ["transcribe", *([] if url == DEFAULT_URL else ["--url", url]), _clip(config.models.root / live, source)]
     say("Ctrl-C here ends everything. Try it in another terminal:")
     print(" ", own_command(), shlex.join(words), flush=True)
 
 
-def _clip(version: Path) -> str:
+def _clip(*versions: Path) -> str:
     """A recording that came with the version, or a name that stands for one."""
-    for place in CLIPS:
-        with suppress(OSError), os.scandir(version / place) as entries:
+    for place in [version / name for version in versions for name in CLIPS]:
+        with suppress(OSError), os.scandir(place) as entries:
             names = sorted(e.name for _, e in zip(range(_MAX_LOOKED_AT), entries, strict=False) if _is_clip(e))
             if names:
-                return str(version / place / names[0])
+                return str(place / names[0])
     return "RECORDING.wav"
 
 

@@ -7,7 +7,7 @@ the validator decides whether it is good. Invariant: where two directories may b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
@@ -17,8 +17,6 @@ from ..names import is_version_name
 
 GRAPH: Final = ".onnx"
 TOKENS: Final = ("tokens.json", "tokens.txt")
-PREFERRED: Final = ("model_quant.onnx", "model.int8.onnx", "model.onnx")
-"""As worker/sensevoice/files.py prefers them."""
 FALLBACK_NAME: Final = "model"
 MAX_NAMED: Final = 5
 _PYTORCH: Final = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
@@ -26,7 +24,6 @@ _ARCHIVES: Final = re.compile(r"(.+?)\.(?:tar|tar\.gz|tgz|tar\.bz2|tbz2?|zip)", 
 _SNAPSHOT: Final = re.compile(r"(?P<repository>(?:.*/)?models--[^/]+)/snapshots/(?P<revision>[^/]+)")
 _MODELSCOPE: Final = (".msc", ".mv", ".mdl")
 """Files that ModelScope leaves beside what it downloaded."""
-_DATA: Final = (".data", "_data")
 _WHICH_FILE: Final = (
     "take model_quant.onnx, tokens.json and am.mvn of iic/SenseVoiceSmall-onnx on ModelScope, or model.int8.onnx and "
     "tokens.txt of csukuangfj/sherpa-onnx-sense-voice-zh-en-ja-ko-yue-2024-07-17 on Hugging Face"
@@ -111,16 +108,6 @@ def name_of(path: str) -> str:
 def numbered(name: str, number: int) -> str:
     """The name for another content: NAME, NAME-2, NAME-3."""
     return name if number < 2 else f"{name}-{number}"
-
-
-def needed(paths: Sequence[str], graph: str = "") -> list[str]:
-    """The files of a version without those that nobody reads: other graphs, their weights, and models of PyTorch."""
-    graphs = [path for path in paths if "/" not in path and path.endswith(GRAPH)]
-    chosen = graph or next((name for name in PREFERRED if name in graphs), "")
-    if not chosen or chosen not in graphs:
-        return [path for path in paths if not path.endswith(_PYTORCH[:3])]
-    left = {name + data for name in graphs if name != chosen for data in ("", *_DATA)}
-    return [path for path in paths if path not in left and not path.endswith(_PYTORCH[:3])]
 
 
 def _file(seen: TreeListing) -> Found:

@@ -10,6 +10,7 @@ import pytest
 
 from modelward.daemon.cli.serve_source import BroughtIn, bring_in
 from modelward.daemon.errors import Refused
+from modelward.daemon.fetch.fetcher import FetchTarget
 from modelward.daemon.models.layouts import ArchiveFound, VersionFound
 
 FILES = {"model.onnx": b"graph", "model_quant.onnx": b"small", "tokens.json": b"[]", "golden/a.wav": b"RIFF"}
@@ -22,10 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def bring(found: VersionFound | ArchiveFound, root: Path) -> BroughtIn:
-    return bring_in(found, root, root.parent / "archives.json", "current", reserve=lambda total: 0, progress=_quiet)
-
-
-def _quiet(done: int, total: int) -> None: ...
+    return bring_in(found, FetchTarget(root), root.parent / "archives.json", lambda done, total: None)
 
 
 def source(place: Path, **changed: bytes) -> VersionFound:
@@ -38,7 +36,7 @@ def source(place: Path, **changed: bytes) -> VersionFound:
 def test_the_same_content_is_copied_once_and_other_content_gets_another_name(tmp_path: Path, root: Path) -> None:
     found = source(tmp_path / "v1")
     assert bring(found, root) == BroughtIn("v1", 11, copied=True)
-    assert bring(found, root) == BroughtIn("v1", 11, copied=False)
+    assert bring(found, root) == BroughtIn("v1", 0, copied=False)
     assert sorted(os.listdir(root / "v1")) == ["golden", "model_quant.onnx", "tokens.json"]
     source(tmp_path / "v1", model_quant_onnx=b"other")  # as long as before
     assert bring(found, root).version == "v1-2"
@@ -67,6 +65,6 @@ def test_an_archive_is_unpacked_once_and_a_changed_one_gets_another_name(tmp_pat
 
 def test_of_what_cannot_be_unpacked_nothing_is_left(tmp_path: Path, root: Path) -> None:
     (tmp_path / "v1.zip").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(Refused, match=r"cannot unpack .*/v1\.zip: the archive is damaged"):
+    with pytest.raises(Refused, match="the archive is damaged"):
         bring(ArchiveFound(str(tmp_path / "v1.zip"), "zip", "v1"), root)
     assert os.listdir(root) == []

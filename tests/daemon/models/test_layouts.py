@@ -12,7 +12,6 @@ from modelward.daemon.models.layouts import (
     TreeListing,
     VersionFound,
     name_of,
-    needed,
     recognise,
 )
 
@@ -122,18 +121,3 @@ def test_what_holds_no_model_is_refused_with_what_to_do(seen: TreeListing, becau
 )
 def test_the_name_is_one_that_a_version_may_have(path: str, name: str) -> None:
     assert name_of(path) == name
-
-
-@pytest.mark.parametrize(
-    ("files", "graph", "left"),
-    [
-        (SHERPA, "", {"model.onnx"}),
-        (SHERPA, "model.onnx", {"model.int8.onnx"}),
-        (("model_quant.onnx", "model.onnx", "model.onnx.data"), "", {"model.onnx", "model.onnx.data"}),
-        (("model.onnx", "model.pt"), "", {"model.pt"}),
-        (("model.onnx", "model.onnx.data", "tokens.json"), "", set()),
-        (("a.onnx", "b.onnx", "golden/c.onnx"), "", set()),
-    ],
-)  # fmt: skip
-def test_graphs_that_nobody_reads_are_not_needed(files: tuple[str, ...], graph: str, left: set[str]) -> None:
-    assert set(files) - set(needed(files, graph)) == left
