@@ -30,8 +30,8 @@ from .foreground import (
     own_command,
     panel_or_why,
     pause,
+    show,
     stop_at_signals,
-    tell,
 )
 
 _BUILD_SECONDS: Final = 600.0
@@ -52,13 +52,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything worked and was ended from the keyboard, 1 when something did not start."""
-    ports = _port(args.port), free_port(PANEL_PORT, 0)
+    ports = _ports(args.port)
     if args.dir is None:
         root = Path(tempfile.mkdtemp(prefix="modelward-demo-")).resolve()
         try:
-            status = asyncio.run(_demo(Scratch(root, *ports), args.check, SystemClock()))
+            status = asyncio.run(_demo(Scratch(root, *ports), args, SystemClock()))
         except BaseException:
-            tell(f"{root} stays, with the logs in it; remove it when you have read them")
+            show(f"{root} stays, with the logs in it; remove it when you have read them")
             raise
         shutil.rmtree(root, ignore_errors=True)
         return status
@@ -69,42 +69,47 @@ def run(args: argparse.Namespace) -> int:
             raise Refused(f"cannot use {root}: it is not empty; name a new directory")
     except OSError as e:
         raise Refused(f"cannot use {root}: {e.strerror}") from e
-    return asyncio.run(_demo(Scratch(root.resolve(), *ports), args.check, SystemClock()))
+    return asyncio.run(_demo(Scratch(root.resolve(), *ports), args, SystemClock()))
 
 
-def _port(wanted: int | None) -> int:
-    """The port asked for, which must be free; else the default one or, when that is taken, any."""
-    if wanted is None:
-        return free_port(SERVICE_PORT, 0)
-    if not 1 <= wanted <= 65535:
+def _ports(wanted: int | None) -> tuple[int, int]:
+    """The port asked for, which must be free; else the default one or, when that is taken, any. The panel's port."""
+    if wanted is not None and not 1 <= wanted <= 65535:
         raise BadUsage(f"cannot listen on port {wanted}: 1 to 65535")
-    return free_port(wanted)
+    return free_port(wanted) if wanted is not None else free_port(SERVICE_PORT, 0), free_port(PANEL_PORT, 0)
 
 
-async def _demo(scratch: Scratch, check: bool, clock: Clock) -> int:
+async def _demo(scratch: Scratch, args: argparse.Namespace, clock: Clock) -> int:
     """Runs until it is interrupted; whatever happens, the daemon it started has ended when this returns."""
     stop = stop_at_signals()
-    tell(f"scratch directory: {scratch.root}")
+    show(f"scratch directory: {scratch.root}")
     _prepare(scratch)
     if not await _build(scratch, stop, clock):
         return 0
-    return await _serve(scratch, check, stop, clock)
+    scratch = Scratch(scratch.root, *_ports(args.port))  # another program may have taken one meanwhile
+    _configure(scratch)
+    return await _serve(scratch, args.check, stop, clock)
 
 
 def _prepare(scratch: Scratch) -> None:
-    text = demo_steps.config_text(scratch)
-    parse(text, str(scratch.config))  # a path that cannot be used is an error before anything is built
+    parse(demo_steps.config_text(scratch), str(scratch.config))  # a path that cannot be used is an error at once
     try:
         for directory in demo_steps.directories(scratch):
             directory.mkdir(mode=0o750)
-        scratch.config.write_text(text)
     except OSError as e:
         raise Refused(f"cannot set up {scratch.root}: {e.strerror}") from e
 
 
+def _configure(scratch: Scratch) -> None:
+    try:
+        scratch.config.write_text(demo_steps.config_text(scratch))
+    except OSError as e:
+        raise Refused(f"cannot write {scratch.config}: {e.strerror}") from e
+
+
 async def _build(scratch: Scratch, stop: asyncio.Event, clock: Clock) -> bool:
     """Has a child make versions and clips, then drops the first version in; False when it was interrupted."""
-    tell("building a small recogniser of telephone keys; nothing is downloaded")
+    show("building a small recogniser of telephone keys; nothing is downloaded")
     started = clock.monotonic()
     builder = processes.spawn(processes.python("modelward.worker.demo", str(scratch.root)), name="demo builder")
     try:
@@ -117,7 +122,7 @@ async def _build(scratch: Scratch, stop: asyncio.Event, clock: Clock) -> bool:
     if status != 0:
         because = f"its builder ended with status {status}" if ended else f"not done within {_BUILD_SECONDS:g} s"
         raise Refused(f"cannot build the demo: {because}; see what it said above")
-    tell(f"built in {clock.monotonic() - started:.1f} s")
+    show(f"built in {clock.monotonic() - started:.1f} s")
     _drop(scratch, "dtmf-v1.0")
     return True
 
@@ -131,20 +136,20 @@ def _drop(scratch: Scratch, version: str) -> None:
 
 async def _serve(scratch: Scratch, check: bool, stop: asyncio.Event, clock: Clock) -> int:
     started = clock.monotonic()
-    tell("starting the daemon and two workers")
+    show("starting the daemon and two workers")
     daemon = ForegroundDaemon(scratch.config, scratch.socket, scratch.root / "logs")
     daemon.start()
     try:
         if not await _ready(daemon, stop, clock):
             return 0
-        tell(f"ready after {clock.monotonic() - started:.1f} s on {scratch.url}")
+        show(f"ready after {clock.monotonic() - started:.1f} s on {scratch.url}")
         await asyncio.to_thread(_transcribe, scratch)
         if check:
             return 0
-        tell("")
+        show("")
         panel = await asyncio.to_thread(panel_or_why, daemon, scratch.panel)
-        tell(demo_steps.next_steps(scratch, own_command(), panel))
-        tell("Ctrl-C here ends everything.")
+        show(demo_steps.next_steps(scratch, own_command(), panel))
+        show("Ctrl-C here ends everything.")
         await daemon.stay(stop, lambda: _ready(daemon, stop, clock), scratch.url)
         return 0
     finally:
@@ -176,7 +181,7 @@ async def _ready(daemon: ForegroundDaemon, stop: asyncio.Event, clock: Clock) ->
 
 
 def _transcribe(scratch: Scratch) -> None:
-    tell(f"transcribing {scratch.clip}")
+    show(f"transcribing {scratch.clip}")
     status = transcribe.send(scratch.url, [str(scratch.clip)])
     if status != 0:
         raise Refused("cannot show the demo: the first clip was not answered; everything was ended")

@@ -7,7 +7,6 @@ started again and takes its workers back. Invariant: after `end` no process of i
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import shutil
 import signal
@@ -22,6 +21,7 @@ from ...worker.shared.started import awaited
 from ..answers.commands import PanelLinkAnswer
 from ..errors import ModelwardError, Refused
 from ..system import processes
+from ..workers.running_workers import running_workers
 from .client import Client
 from .language import local_text
 from .render import clean
@@ -65,26 +65,25 @@ class ForegroundDaemon:
         for _ in range(MAX_RESTARTS):
             if self.child is None or not await ended_or_stopped(self.child, stop, None) or stop.is_set():
                 return
-            tell(f"{await self.death()}; its workers serve on; starting it again")
+            show(f"{await self.death()}; its workers serve on; starting it again")
             self.start()
             if not await back():
                 return
-            tell(f"the daemon is back, with the workers that serve on {url}")
+            show(f"the daemon is back, with the workers that serve on {url}")
         raise Refused(f"cannot go on: the daemon ended {MAX_RESTARTS} times; everything was ended")
 
     async def end(self) -> None:
         """Ends it politely, then whatever of its workers is left: they outlive a daemon that was killed."""
         if self.child is None:
             return
-        workers = self._recorded()
         self.child.signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(self.child.wait(), STOP_SECONDS)
         except TimeoutError:
             self.child.kill_group()
             await self.child.wait()
-        for worker in workers:
-            left = processes.take_back("worker", worker)
+        for name, worker in list(running_workers(str(self.socket.parent / "workers.sock"))):
+            left = processes.take_back(name, worker)
             if left is not None:
                 left.kill_group()
                 await left.wait()
@@ -92,14 +91,6 @@ class ForegroundDaemon:
     def panel_link(self) -> str:
         """The panel's address, with a code that logs the first browser in that opens it. Raises ModelwardError."""
         return clean(self.client.post("/v1/panel/link").read(PanelLinkAnswer).url)
-
-    def _recorded(self) -> list[processes.Identity]:
-        """Who the workers are, as the daemon wrote down for its successor; it need not run any more."""
-        try:
-            known = json.loads((self.socket.parent / "workers.json").read_bytes())
-            return [processes.Identity(int(worker["pid"]), int(worker["started_ticks"])) for worker in known["workers"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
 
 
 def stop_at_signals() -> asyncio.Event:
@@ -155,6 +146,6 @@ def panel_or_why(daemon: ForegroundDaemon, address: str) -> str:
         return f"{address} ({e})"
 
 
-def tell(text: str) -> None:
+def show(text: str) -> None:
     """A line in the language of this command, at once."""
     print(local_text(text), flush=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ import pytest
 from tests.fakes.admin import FakeAdmin, fake_admin
 
 from modelward.daemon.cli import main
+from modelward.daemon.cli.foreground import PANEL_PORT, SERVICE_PORT
 
 
 class Outcome(NamedTuple):
@@ -73,3 +76,13 @@ def processes_that_name(text: str) -> list[str]:
         if text.encode() in line and int(path.parent.name) != os.getpid():
             found.append(line.decode(errors="replace"))
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_ports_are_taken() -> Iterator[None]:
+    """The default ports belong to one process of a run: two demos that begin together would both find them free."""
+    with ExitStack() as stack:
+        for port in (SERVICE_PORT, PANEL_PORT):
+            with suppress(OSError):  # another process of this run has it
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield
