@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -331,6 +332,41 @@ def test_a_link_that_stays_bad_is_looked_at_once_more_after_it_settled_and_then_
             assert hall.activation.complaint.startswith("cannot put the link back")
 
     run(work)
+
+
+def test_a_commit_on_a_disk_that_hangs_makes_no_round_due_however_long_ago_the_link_went(tmp_path: Path) -> None:
+    """Else rounds follow one another without a pause: the time of the next check has passed, and none is decided."""
+    begun, release = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        if hall_of[0].links.calls == 0 and hall_of[0].store.calls == 1:  # the intent; before it, that it began
+            begun.set()
+            release.wait(PATIENCE_SECONDS)
+
+    hall_of: list[Hall] = []
+
+    async def work() -> None:
+        async with _hall(tmp_path, settle_seconds=0.3) as hall:
+            hall_of.append(hall)
+            (tmp_path / "models" / "current").unlink()
+            await hall.validation.scan()
+            await hall.activation.decide()
+            clock, settled = SystemClock(), hall.activation.next_check()
+            assert settled is not None
+            hall.store.calls, hall.kept.before_put = 0, hang  # type: ignore[method-assign]
+            command = hall.activation.command = PendingCommand(ActivationRequest("activate", NEW))
+            await hall.activation.decide()
+            await soon(lambda: begun.is_set() and clock.monotonic() > settled)
+            await hall.activation.decide()
+            assert hall.activation.next_check() is None
+            release.set()
+            await soon(lambda: command.result.done() and not hall.activation.busy)
+            _agrees(hall, NEW)
+
+    try:
+        run(work)
+    finally:
+        release.set()
 
 
 def test_a_link_that_can_be_moved_neither_forth_nor_back_is_told_as_it_is(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,8 @@ _PLAIN: Final = re.compile(r"[!-~]+")
 _NO_CODE: Final = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DOTS: Final = re.compile(r"(\.{1,2}|[.\s]*\s[.\s]*)([;,?#].*)?")
+_OTHER_DOTS: Final = {ord(sign): "." for sign in "\u3002\uff61"}
+"""The full stops that names of hosts may have in place of a dot, and that NFKC leaves as they are."""
 _DECODED_AT_MOST: Final = 4  # times that programs one behind the other may decode a path
 
 
@@ -62,10 +65,11 @@ def parse_callback(text: str) -> CallbackUrl:
 
 
 def _leaves(path: str) -> bool:
-    """Whether some program may read the path as one that leads elsewhere: one that decodes it, once or again, or that
-    takes what follows a semicolon for something else."""
+    """Whether some program may read the path as one that leads elsewhere: one that decodes it, once or again, that
+    takes what follows a semicolon for something else, or full-width signs for those of ASCII."""
     segments = path.count("/")
     for _ in range(_DECODED_AT_MOST):
+        path = unicodedata.normalize("NFKC", path).translate(_OTHER_DOTS)
         if _NO_CODE.search(path) or "\\" in path or _CONTROL.search(path) or path.count("/") != segments:
             return True
         if any(_DOTS.fullmatch(part) for part in path.split("/")):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
 from typing import Final
 
 from ...system.safe_paths import open_directory
@@ -18,7 +17,7 @@ from ..fs_port import FileSystemPort
 from . import compress
 from .collapse import NotCollapsible
 from .copytruncate import data_pieces
-from .log_directory import Listing, list_logs
+from .log_directory import archives_of, stamp_of
 from .log_reader import (
     CHUNK_BYTES,
     MAX_LINE_BYTES,
@@ -29,7 +28,7 @@ from .log_reader import (
     start_of_lines,
     start_of_tail,
 )
-from .rotation_policy import HEAD, Archive, parse_archive, stamp_micros, stamp_seconds
+from .rotation_policy import HEAD, Archive, stamp_micros, stamp_seconds
 
 __all__ = ["CHUNK_BYTES", "MAX_LINE_BYTES", "MAX_TAIL_LINES", "POLL_BYTES", "Follower", "opened", "start_of_tail"]
 
@@ -70,6 +69,8 @@ class Follower:
         self._path, self._files = path, FileSystemPort()
         self._directory, _, self._name = path.rpartition("/")
         self._current: PlainLog | None = None
+        self._identity = (0, 0)
+        self._directory_moment, self._look_again, self._held_back, self._waits = 0, False, False, 0
         self._mark: tuple[int, int] | None = None
         self._body = 0  # where the lines begin in the current file
         self._stamp = ""  # of the newest archive whose lines were read, or are older than what is asked for
@@ -108,7 +109,7 @@ class Follower:
         lines = self._read_before(most_bytes)
         left = most_bytes - sum(map(len, lines)) - len(lines)
         self.behind = left <= 0 or any(not isinstance(entry, _Leaving) for entry in self._before)
-        if self._current is not None and not self.behind:
+        if self._current is not None and not self.behind and not self._held_back:
             lines += self._current.read(left, mark=self._mark, checked=True)
             self.behind = left > 0 and os.fstat(self._current.fd).st_size > self._current.offset
         return lines
@@ -119,31 +120,31 @@ class Follower:
         """Opens the live file, if there is one; the archives there are. With `after`, younger ones wait to be read."""
         for _ in range(_TRIES):
             try:
-                fd = opened(self._path)
+                live = opened(self._path)
             except FileNotFoundError:
-                fd = -1
+                live = None
             archives, _heads = self._list()
-            if fd < 0 or self._is_live(fd):
+            if live is None or self._is_live(live.identity):
                 break
-            os.close(fd)
+            os.close(live.fd)
         else:
             return archives
-        if after is not None and fd >= 0:
+        if after is not None and live is not None:
             self._before.extend(_Waiting(a.name) for a in archives if a.stamp > after)
-        if fd >= 0:
-            self._take(PlainLog(fd))
-        if fd >= 0 or after is None:
+        if live is not None:
+            self._take(PlainLog(live.fd))
+        if live is not None or after is None:
             self._stamp = max((self._stamp, *(a.stamp for a in archives)))
         return archives
 
     def _take(self, log: PlainLog) -> None:
         """Reads this file from now on. Closes it when its beginning cannot be read, and raises OSError."""
         try:
-            mark, body = mark_of(log.fd), start_of_lines(log.fd)
+            mark, body, identity = mark_of(log.fd), start_of_lines(log.fd), log.identity
         except OSError:
             log.close()
             raise
-        self._current, self._mark, self._body = log, mark, body
+        self._current, self._identity, self._mark, self._body = log, identity, mark, body
         log.offset = max(log.offset, body)
 
     def _go_to_end(self, log: PlainLog, lines: int, archives: list[Archive]) -> None:
@@ -186,64 +187,82 @@ class Follower:
     # rotations
 
     def _list(self) -> tuple[list[Archive], list[str]]:
-        """The archives of this log from the oldest to the newest, and the names of those that a collapse makes now."""
-        try:
-            fd = open_directory(self._directory or "/")
-        except OSError:
-            return [], []
-        try:
-            listing: Listing = list_logs(fd, self._files)
-        except OSError:
-            return [], []
-        finally:
-            os.close(fd)
-        mine = [a for a in listing.archives if a.live == self._name]
-        heads = [h for h in listing.heads if (parse_archive(h.removesuffix(HEAD)) or ("", ""))[0] == self._name]
-        return _one_form(sorted(mine, key=lambda a: a.name)), heads
+        return archives_of(self._directory, self._name, self._files)
 
-    def _is_live(self, fd: int) -> bool:
+    def _is_live(self, identity: tuple[int, int]) -> bool:
         try:
             other = opened(self._path)
         except OSError:
             return False
-        here, there = os.fstat(fd), os.fstat(other)
-        os.close(other)
-        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        os.close(other.fd)
+        return identity == other.identity
 
     def _look_for_rotations(self, log: PlainLog) -> None:
+        self._held_back = False
         try:
             there = opened(self._path)
         except OSError:
             return
-        found = os.fstat(there)
-        if (found.st_dev, found.st_ino) == log.identity:
-            os.close(there)
-            if mark_of(log.fd) != self._mark or found.st_size < log.offset:
+        if there.identity == self._identity:
+            os.close(there.fd)
+            if mark_of(log.fd) != self._mark:
                 self._shift(log)
+            else:
+                self._look_for_a_cut(log, there.found.st_size)
             return
         archives, _ = self._list()
-        if not self._is_live(there):
-            os.close(there)
+        if not self._is_live(there.identity):
+            os.close(there.fd)
             return  # rotated while it was listed: the next poll finds it
         younger = [a for a in archives if a.stamp > self._stamp]
         ours = next((i for i, a in enumerate(younger) if self._is_archive_of(log, a.name)), -1)
-        self._take(PlainLog(there))  # may raise: then the former file stays the current one
+        self._take(PlainLog(there.fd))  # may raise: then the former file stays the current one
         self._before.append(_Leaving(log))
         self._before.extend(_Waiting(a.name) for a in younger[ours + 1 :])
         self._stamp = max((self._stamp, *(a.stamp for a in archives)))
 
-    def _is_archive_of(self, log: PlainLog, name: str) -> bool:
-        """Whether an archive is what became of the open file: the same file, or as long and as old once compressed."""
-        here = os.fstat(log.fd)
+    def _look_for_a_cut(self, log: PlainLog, size_bytes: int) -> None:
+        """Whether the file was copied aside and truncated. It may be longer again by now: then an archive tells it.
+
+        While a copy is being made, nothing is read: what is cut next is read from the archive.
+        """
+        if size_bytes >= log.offset and not self._is_directory_changed():
+            return
+        archives, heads = self._list()
+        if not self._is_live(self._identity):
+            return  # renamed while it was listed: the next poll finds it
+        if any(a.stamp > self._stamp for a in archives):
+            self._shift(log)
+        elif any(stamp_of(head) > self._stamp for head in heads) and self._waits < _LINGER_LOOKS:
+            self._held_back, self._waits = True, self._waits + 1
+        elif size_bytes < log.offset:
+            self._shift(log)
+        if not self._held_back:
+            self._waits = 0
+
+    def _is_directory_changed(self) -> bool:
+        """Whether names came or went since the last look, or at about that time; also while a copy is waited for."""
         try:
-            fd = opened(f"{self._directory}/{name}")
+            moment = os.stat(self._directory or "/").st_mtime_ns
         except OSError:
             return False
-        there = os.fstat(fd)
-        os.close(fd)
+        changed = moment != self._directory_moment
+        again, self._look_again = changed or self._look_again or self._waits > 0, changed
+        self._directory_moment = moment
+        return again
+
+    def _is_archive_of(self, log: PlainLog, name: str) -> bool:
+        """Whether an archive is what became of the open file: the same file, or as long and as old once compressed."""
+        try:
+            archive = opened(f"{self._directory}/{name}")
+        except OSError:
+            return False
+        os.close(archive.fd)
         if not name.endswith((".gz", ".zst")):
-            return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-        return there.st_mtime_ns == here.st_mtime_ns and self._length(name) in (None, here.st_size % (1 << 32))
+            return archive.identity == self._identity
+        here = os.fstat(log.fd)
+        same_time = archive.found.st_mtime_ns == here.st_mtime_ns
+        return same_time and self._length(name) in (None, here.st_size % (1 << 32))
 
     def _shift(self, log: PlainLog) -> None:
         """Sets the offset after the head was removed, once or more often, or the file was truncated or written anew."""
@@ -255,7 +274,7 @@ class Follower:
         younger = [(a.stamp, a.name) for a in archives if a.stamp > self._stamp]
         known = {stamp for stamp, _ in younger}
         for head in heads:
-            stamp = (parse_archive(head.removesuffix(HEAD)) or ("", ""))[1]
+            stamp = stamp_of(head)
             if mark is not None and mark[0] == stamp_micros(stamp) and stamp not in known:
                 younger.append((stamp, head))  # cut already, and not renamed yet
         taken = mark[1] if mark is not None and mark != self._mark else None
@@ -337,7 +356,7 @@ class Follower:
         plain = waiting.name.removesuffix(HEAD)
         for name in dict.fromkeys((waiting.name, plain, f"{plain}.gz", f"{plain}.zst")):
             try:
-                fd = opened(f"{self._directory}/{name}")
+                fd, _found = opened(f"{self._directory}/{name}")
             except FileNotFoundError:
                 continue
             except OSError as e:
@@ -360,11 +379,3 @@ class Follower:
     def _remark(self, log: PlainLog | PackedLog) -> None:
         if isinstance(log, PackedLog) and log.because:
             self.remarks.append(f"cannot read the rest of {log.path}: {log.because}; its lines are left out")
-
-
-def _one_form(archives: Iterable[Archive]) -> list[Archive]:
-    """Each archive once, plain where it exists in both forms."""
-    found: dict[str, Archive] = {}
-    for archive in archives:
-        found.setdefault(archive.stamp, archive)
-    return list(found.values())

@@ -173,3 +173,30 @@ def _behind_first_hole(name: str, dir_fd: int, size_bytes: int, files: FileSyste
         return size_bytes
     finally:
         files.close(fd)
+
+
+def archives_of(directory: str, name: str, files: FileSystemPort) -> tuple[list[Archive], list[str]]:
+    """The archives of one log from the oldest to the newest, each once: plain where it exists in both forms.
+
+    And the names of those that are being made now. Nothing where the directory cannot be read.
+    """
+    try:
+        fd = open_directory(directory or "/")
+    except OSError:
+        return [], []
+    try:
+        listing = list_logs(fd, files)
+    except OSError:
+        return [], []
+    finally:
+        os.close(fd)
+    found: dict[str, Archive] = {}
+    for archive in sorted((a for a in listing.archives if a.live == name), key=lambda a: a.name):
+        found.setdefault(archive.stamp, archive)
+    heads = [h for h in listing.heads if (parse_archive(h.removesuffix(HEAD)) or ("", ""))[0] == name]
+    return list(found.values()), heads
+
+
+def stamp_of(head: str) -> str:
+    """The stamp of an archive that is being made, by the name of its unfinished file."""
+    return (parse_archive(head.removesuffix(HEAD)) or ("", ""))[1]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 from ...system.safe_paths import open_file
 from . import collapse_marker
@@ -20,14 +21,28 @@ CHUNK_BYTES: Final = 64 * 1024
 READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-def opened(path: str, dir_fd: int | None = None) -> int:
-    """A descriptor to read a log. Raises OSError for anything but a regular file with one name."""
+class OpenedLog(NamedTuple):
+    """A descriptor, and what the system knows of the file."""
+
+    fd: int
+    found: os.stat_result
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.found.st_dev, self.found.st_ino
+
+
+def opened(path: str, dir_fd: int | None = None, *, fstat: Callable[[int], os.stat_result] = os.fstat) -> OpenedLog:
+    """Opens a log to read it. Raises OSError for anything but a regular file with one name, and then it is closed."""
     fd = open_file(path, READ) if dir_fd is None else os.open(path, READ, dir_fd=dir_fd)
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+    try:
+        found = fstat(fd)  # fails with ESTALE where a server of files lost it
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise OSError(errno.EPERM, "it is not a regular file with one name", path)
+    except OSError:
         os.close(fd)
-        raise OSError(errno.EPERM, "it is not a regular file with one name", path)
-    return fd
+        raise
+    return OpenedLog(fd, found)
 
 
 def start_of_tail(fd: int, end: int, lines: int, look_back_bytes: int) -> int:

@@ -34,9 +34,9 @@ def tail(path: str, lines: int, *, dir_fd: int | None = None) -> Tail:
 
     With `dir_fd` the path is a single name in that directory.
     """
-    fd = opened(path, dir_fd)
+    fd, found = opened(path, dir_fd)
     try:
-        end = os.fstat(fd).st_size
+        end = found.st_size
         offset = start_of_tail(fd, end, min(lines, MAX_TAIL_LINES), LOOK_BACK_BYTES)
         data = _read(fd, offset, end)
     finally:

@@ -15,6 +15,7 @@ ENTRIES = ("https://hooks.example.org/asr/", "http://10.0.0.5:8080/done", "192.1
         "https://hooks.example.org/asr/", "https://hooks.example.org/asr/a?b=c", "HTTPS://Hooks.Example.org:443/asr/x",
         "http://10.0.0.5:8080/done", "http://10.0.0.5:8080/done?id=1", "http://10.0.0.5:8080/done/more",
         "https://one.example.org", "https://one.example.org/anything", "https://hooks.example.org./asr/",
+        "https://hooks.example.org/asr/%e4%bd%a0%e5%a5%bd%e3%80%82/a",
         "https://hooks.example.org/asr/a%20b;v=1//c/...", "https://hooks.example.org/asr/?to=..%2f..&x=%zz",
     ],
 )  # fmt: skip
@@ -34,6 +35,10 @@ def test_what_begins_like_an_entry_is_allowed(url: str) -> None:
         "https://hooks.example.org:0/asr/", "https://hooks.example.org/asr/%zz", "https://hooks.example.org/asr/x%252fy",
         "https://hooks.example.org/asr/..%20/admin", "https://hooks.example.org/asr/..%09/admin",
         "https://hooks.example.org/asr/...%20/admin", "https://hooks.example.org/asr/..,/admin",
+        "https://hooks.example.org/asr/%ef%bc%8e%ef%bc%8e/admin", "https://hooks.example.org/asr/%e3%80%82%e3%80%82/admin",
+        "https://hooks.example.org/asr/%ef%bd%a1./admin", "https://hooks.example.org/asr/%e2%80%a5/admin",
+        "https://hooks.example.org/asr/..%ef%bc%8fadmin", "https://hooks.example.org/asr/..%ef%bc%9ba=b/admin",
+        "https://hooks.example.org/asr/%ef%bc%85%32%65%ef%bc%852e/admin",
         "https://hooks.example.org/asr/x%0d%0aHost:1", "https://hooks.example.org/asr/..%3f/admin",
         "https://hooks.example.org/asr/../admin", "https://hooks.example.org/asr/%2e%2e/admin",
         "https://hooks.example.org/asr/%2E./admin", "https://hooks.example.org/asr/..%2fadmin", "https://hooks.example.org/asr/#x",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -12,7 +13,9 @@ from tests.daemon.upkeep.clocks import HandClock
 from tests.support import eventually, open_paths
 
 from modelward.daemon.upkeep.fs_port import FileSystemPort
+from modelward.daemon.upkeep.logs.copytruncate import truncate_after_copy
 from modelward.daemon.upkeep.logs.follow import POLL_BYTES, Follower
+from modelward.daemon.upkeep.logs.log_reader import opened
 from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.daemon.upkeep.logs.rotator import Rotator
@@ -335,3 +338,64 @@ def test_lines_of_a_program_that_does_not_append_are_shown_at_every_copytruncate
     assert seen == wanted and seen_late == wanted[3 * 3002 - 3 :]
     follower.close()
     late.close()
+
+
+@pytest.mark.parametrize("writes", ["wb", "ab"], ids=["at its own place", "appending"])
+@pytest.mark.parametrize("after", [0, 1, 100])
+def test_lines_of_several_truncations_between_two_looks_are_all_shown(tmp_path: Path, writes: str, after: int) -> None:
+    """Also when the file is as long again by the next look, so that its length tells nothing."""
+    path = tmp_path / "a.log"
+    wanted: list[bytes] = []
+    follower = follow(path)
+    with open(path, writes) as program:
+
+        def write(*lines: str) -> None:
+            wanted.extend(line.encode() for line in lines)
+            program.write(b"".join(f"{line}\n".encode() for line in lines))
+            program.flush()
+
+        write(*(f"read-{i}" for i in range(10)))
+        seen = follower.poll()
+        for number in (1, 2, 3):
+            write(f"unread-{number}", f"unread-{number} too")
+            cut(tmp_path, f"a.log.2026010{number}T000000.000000Z")
+        write(*(f"after-{i}" for i in range(after)))
+        while (lines := follower.poll()) or follower.behind:
+            seen += lines
+    assert seen == wanted and not follower.remarks
+    follower.close()
+
+
+def test_nothing_is_read_while_a_copy_is_made_and_a_copy_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    path, head = tmp_path / "a.log", tmp_path / "a.log.20260101T000000.000000Z.head"
+    append(path, "read")
+    follower = follow(path, 1)
+    append(path, "copied")
+    head.write_bytes(path.read_bytes())
+    os.truncate(path, 0)
+    append(path, "x" * 100)
+    assert follower.poll() == []
+    head.rename(head.with_suffix(""))
+    assert follower.poll() == [b"copied", b"x" * 100]
+    (tmp_path / "a.log.20260102T000000.000000Z.head").touch()
+    append(path, "later")
+    eventually(lambda: follower.poll() == [b"later"])
+    follower.close()
+
+
+def cut(directory: Path, archive: str) -> None:
+    dir_fd = os.open(directory, os.O_RDONLY)
+    truncate_after_copy(dir_fd, "a.log", archive, FileSystemPort(), threading.Event())
+    os.close(dir_fd)
+
+
+def test_a_file_that_its_server_lost_stays_open_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.touch()
+
+    def lost(fd: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with pytest.raises(OSError, match="Stale"):
+        opened(str(path), fstat=lost)
+    assert str(path) not in open_paths(os.getpid())
