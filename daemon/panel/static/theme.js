@@ -1,14 +1,14 @@
-// Light, dark, or as the system has it. The choice stands on the root element, where the style sheet reads it.
+// Light, dark, or as the system has it. What holds now stands on the root element, where the style sheet reads it.
 
 import * as memory from './memory.js';
 
 export const THEMES = ['auto', 'light', 'dark'];
 const listeners = [];
+const system = window.matchMedia('(prefers-color-scheme: dark)');
 let theme = memory.read('theme', THEMES);
 
 function apply() {
-  if (theme === 'auto') delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+  document.documentElement.dataset.theme = theme === 'auto' ? (system.matches ? 'dark' : 'light') : theme;
   for (const show of listeners) show();
 }
 
@@ -29,5 +29,5 @@ export function onTheme(show) {
   listeners.push(show);
 }
 
-window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => theme === 'auto' && apply());
+system.addEventListener('change', () => theme === 'auto' && apply());
 apply();
