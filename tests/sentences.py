@@ -62,6 +62,8 @@ LABELS: Final = (
         "mute",
         "unmute",
         "acknowledge",
+        "expected",
+        "got",
         "panel",
         "config",
         "daemon",

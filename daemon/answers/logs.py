@@ -36,6 +36,20 @@ class LogTailAnswer(Struct, frozen=True):
     truncated: bool
 
 
+class LogFilesAnswer(Struct, frozen=True):
+    """What a download of a log has: the live file and so many archives, together so many bytes on the disk.
+
+    `file` is the name for the download; `busy` while another one goes on.
+    """
+
+    name: str
+    path: str
+    archives: int
+    bytes: int
+    file: str
+    busy: bool
+
+
 class RotationStep(Struct, frozen=True):
     """One thing done (or that would be) or left; `action` is rotated, dropped, packed, cleaned or spared."""
 

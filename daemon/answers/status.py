@@ -69,17 +69,38 @@ class ConfigReport(Struct, frozen=True):
 
 
 class HeartbeatReport(Struct, frozen=True):
-    """The last heartbeat: how many in a row did not arrive and why, whether it said failing, how long ago it was."""
+    """The last heartbeat: how many in a row did not arrive and why, whether it said failing, how long ago it was.
+
+    `delivered` is when the last one arrived, `failed` when the last one did not and `failed_because` why, since the
+    daemon's start; "" for none.
+    """
 
     failures: int
     because: str
     failing: bool
     seconds_ago: float
+    delivered: str = ""
+    failed: str = ""
+    failed_because: str = ""
+
+
+class LastProbe(Struct, frozen=True):
+    """The last probe: when, by which version and within how many seconds it was answered, and what its clip has for a
+    text: `expected` is what the clip says, `got` what came back, both "" when no answer came."""
+
+    time: str
+    passed: bool
+    seconds: float
+    version: str
+    clip: str
+    expected: str
+    got: str
 
 
 class ProbeReport(Struct, frozen=True):
     """Clips with a known text sent through the port: `off` says why none is, "" while they are; counts; how many in a
-    row failed and why; the 95th percentile of those that passed."""
+    row failed and why; the 95th percentile of those that passed; since when they fail, "" while they pass; the last
+    one. Not `configured`: the configuration asks for none."""
 
     off: str
     passed: int
@@ -87,6 +108,9 @@ class ProbeReport(Struct, frozen=True):
     in_a_row: int
     because: str
     p95_seconds: float | None
+    configured: bool = False
+    failing_since: str = ""
+    last: LastProbe | None = None
 
 
 class StatusAnswer(Struct, frozen=True):

@@ -33,7 +33,7 @@ from ..answers.commands import (
 from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
 from ..answers.encode import encoded
 from ..answers.history import HistoryAnswer
-from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
+from ..answers.logs import LogFilesAnswer, LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import HealthAnswer, ReadyAnswer, StatusAnswer
 from ..answers.traffic import TrafficAnswer
@@ -128,6 +128,14 @@ async def logs(admin: AdminInterface, request: Request) -> LogsAnswer:
 
 async def log(admin: AdminInterface, request: Request) -> LogTailAnswer:
     return await admin.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES))
+
+
+async def log_files(admin: AdminInterface, request: Request) -> LogFilesAnswer:
+    return await admin.log_files(request.path_params["name"])
+
+
+async def log_download(admin: AdminInterface, request: Request) -> Response:
+    return await admin.log_download(request.path_params["name"], head_only=request.method == "HEAD")
 
 
 async def health(admin: AdminInterface, request: Request) -> HealthAnswer:
@@ -242,6 +250,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/v1/disk", disk, READ),
     ("GET", "/v1/logs", logs, READ),
     ("GET", "/v1/logs/{name}", log, READ),
+    ("GET", "/v1/logs/{name}/files", log_files, READ),
+    ("GET", "/v1/logs/{name}/download", log_download, READ),
     ("GET", "/v1/history", history, READ),
     ("GET", "/v1/rollouts/{rollout}", rollout, READ),
     ("GET", "/v1/openapi.json", openapi, READ),

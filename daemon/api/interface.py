@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from starlette.responses import Response
+
 from ..answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from ..answers.commands import CommandAccepted, CommandOutcome, PanelLinkAnswer, ReloadOutcome, ValidateOutcome
 from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
 from ..answers.history import HistoryAnswer
-from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
+from ..answers.logs import LogFilesAnswer, LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import StatusAnswer
 from ..answers.traffic import TrafficAnswer
@@ -42,6 +44,8 @@ class AdminInterface(Protocol):
     async def disk(self, progress: bool) -> DiskAnswer | DiskProgressAnswer: ...
     async def logs(self) -> LogsAnswer: ...
     async def log(self, name: str, lines: int) -> LogTailAnswer: ...
+    async def log_files(self, name: str) -> LogFilesAnswer: ...
+    async def log_download(self, name: str, head_only: bool) -> Response: ...
 
     async def sweep(self, dry_run: bool) -> SweepAnswer: ...
     async def rotate(self, force: bool, dry_run: bool, file: str) -> RotateAnswer: ...

@@ -70,6 +70,10 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
     ("GET", "/v1/disk"): About("Where the space went", query={"progress": _NUMBER}),
     ("GET", "/v1/logs"): About("The log files there are"),
     ("GET", "/v1/logs/{name}"): About("The last lines of a log", query={"lines": _NUMBER}),
+    ("GET", "/v1/logs/{name}/files"): About("What a download of a log has"),
+    ("GET", "/v1/logs/{name}/download"): About(
+        "All lines of a log, those of its archives first; one download at a time", media_type="text/plain"
+    ),
     ("GET", "/v1/history"): About(
         "What happened, newest first", query={"n": _NUMBER, "kind": _TEXT, "before": _NUMBER}
     ),

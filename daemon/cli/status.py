@@ -27,7 +27,7 @@ from .workers import HEADERS
 from .workers import row as worker_row
 
 if TYPE_CHECKING:
-    from ..answers.status import StatusAnswer
+    from ..answers.status import LastProbe, StatusAnswer
 
 _EVERY_SECONDS: Final = 2.0
 _CLEAR: Final = "\x1b[H\x1b[J"
@@ -135,7 +135,23 @@ def _outside(status: StatusAnswer) -> Iterator[tuple[str, str]]:
         lasts = f", 95 % within {span(probe.p95_seconds)}" if probe.p95_seconds is not None else ""
         because = f"; {clean(probe.because)}" if probe.because else ""
         yield "probe", local_text(f"{probe.passed} passed, {probe.failed} failed{lasts}{because}")
+        if probe.failing_since:
+            yield "", local_text(f"it has failed since {clean(probe.failing_since)}")
+    if (last := probe.last) is not None:
+        yield "", local_text(f"the last one at {clean(last.time)}: {span(last.seconds)}") + _texts(last)
     if heartbeat is not None:
         ago = f"{span(heartbeat.seconds_ago)} ago"
         because = clean(heartbeat.because)
         yield "heartbeat", local_text(f"not delivered {ago}: {because}" if because else f"delivered {ago}")
+        if because and heartbeat.delivered:
+            yield "", local_text(f"the last one that was delivered: {clean(heartbeat.delivered)}")
+        if not because and heartbeat.failed:
+            failed = clean(heartbeat.failed_because)
+            yield "", local_text(f"the last one that was not delivered, at {clean(heartbeat.failed)}: {failed}")
+
+
+def _texts(last: LastProbe) -> str:
+    """The texts of the last probe; not translated, as they are what was spoken."""
+    if not last.expected:
+        return ""
+    return f"; {clean(last.clip)} {label('expected')} “{clean(last.expected)}”, {label('got')} “{clean(last.got)}”"

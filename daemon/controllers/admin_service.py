@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from msgspec import ValidationError, convert
+from starlette.responses import Response
 
 from ...worker.shared.installed_release import RELEASE
 from ..answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from ..answers.commands import CommandAccepted, CommandOutcome, PanelLinkAnswer, ReloadOutcome, ValidateOutcome
 from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
 from ..answers.history import HistoryAnswer, HistoryLine
-from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
+from ..answers.logs import LogFilesAnswer, LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import ConfigReport, PendingKey, StatusAnswer
 from ..answers.traffic import TrafficAnswer
@@ -118,7 +119,7 @@ class AdminService:
             pending=self._pending(),
             panel_problem=self.panel.problem,
             heartbeat=self._outside.heartbeat.report(),
-            probe=self._outside.probe.record.report(),
+            probe=self._outside.probe.report(),
             config=ConfigReport(str(self._origin or ""), reload.generation, reload.refused),
             release=RELEASE,
             pid=os.getpid(),
@@ -235,6 +236,12 @@ class AdminService:
 
     async def log(self, name: str, lines: int) -> LogTailAnswer:
         return await self._maintenance.tail(name, lines)
+
+    async def log_files(self, name: str) -> LogFilesAnswer:
+        return await self._maintenance.downloads.files(name)
+
+    async def log_download(self, name: str, head_only: bool) -> Response:
+        return await self._maintenance.downloads.begin(name, head_only=head_only)
 
     # uploads
 

@@ -189,7 +189,7 @@ class UpkeepParts(Struct, frozen=True):
             async_store=shared.async_store,
             wakeups=shared.wakeups,
         )
-        return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble), uploads)
+        return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble_now), uploads)
 
 
 class AlertParts(Struct, frozen=True):

@@ -20,7 +20,7 @@ from ..health.alerts import Figure
 from ..health.delivery import Outcome, send_in_child
 from ..health.heartbeat_planner import Beaten
 from ..health.message_text import Text
-from ..system.clock import Clock
+from ..system.clock import Clock, rfc3339
 from .repeated_step import RepeatedStep
 
 HEARTBEAT: Final = "heartbeat"
@@ -49,6 +49,7 @@ class Heartbeat(RepeatedStep):
         self._log = structlog.get_logger(HEARTBEAT)
         self.last: Beaten | None = None
         self.failures = 0
+        self._delivered = self._failed = self._failed_because = ""
 
     async def step(self) -> float | None:
         """Sends one if it is due; None without an address."""
@@ -62,6 +63,7 @@ class Heartbeat(RepeatedStep):
         alerts = self._config().alerts
         if not alerts.heartbeat:
             self.last, self.failures = None, 0
+            self._delivered = self._failed = self._failed_because = ""
             return inf
         failing = any(True for _ in self._critical())
         every = alerts.heartbeat_every
@@ -76,7 +78,11 @@ class Heartbeat(RepeatedStep):
         outcome: Outcome = await send_in_child(address, Text("", "", "info", {}, raw=text), ca_file=alerts.ca_file)
         self.last = Beaten(began, alerts.heartbeat, bool(critical), outcome.because)
         self.failures = self.failures + 1 if outcome.because else 0
-        if outcome.because:
+        moment = rfc3339(self._clock.wall())
+        if not outcome.because:
+            self._delivered = moment
+        else:
+            self._failed, self._failed_because = moment, outcome.because
             self._log.error("heartbeat not delivered", because=outcome.because, tries=self.failures)
 
     def figures(self) -> list[Figure]:
@@ -90,4 +96,12 @@ class Heartbeat(RepeatedStep):
         if self.last is None:
             return None
         ago = round(self._clock.monotonic() - self.last.at, 1)
-        return HeartbeatReport(self.failures, self.last.because, self.last.failing, ago)
+        return HeartbeatReport(
+            self.failures,
+            self.last.because,
+            self.last.failing,
+            ago,
+            self._delivered,
+            self._failed,
+            self._failed_because,
+        )

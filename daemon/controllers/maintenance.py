@@ -39,6 +39,7 @@ from ..upkeep.service import Upkeep, retention_decides
 from ..workers.registry import WorkerRegistry
 from .activation import Activation
 from .forms import Forms
+from .log_downloads import LogDownloads
 from .validation import Validation
 
 REOPEN_SECONDS = 10.0
@@ -82,6 +83,7 @@ class Maintenance:
         self._begun = self._tidied = False
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
         self.forwarding = LogForwarding(config, clock)
+        self.downloads = LogDownloads(self._upkeep, clock)
         self._found: dict[str, tuple[str, ...]] = {}
         self.trouble: tuple[str, ...] = ()
         self.follow_own_logs: Callable[[], Awaitable[Sequence[str]]] = _nothing  # set by the program that opened them
@@ -102,12 +104,8 @@ class Maintenance:
         """What sweeps have done until now."""
         return UpkeepSeen(self.trouble, self.last, self.sweeps, self.removed_files, self.removed_bytes)
 
-    def clock_trouble(self) -> str:
-        """Why the wall clock is not trusted, as of the last pass; "" while it is."""
-        return self._upkeep.clock_held
-
     async def clock_trouble_now(self) -> str:
-        """The same as of now, also while the clock is behind; it reads the clocks and a small file, on a thread."""
+        """Why the wall clock is not trusted, "" while it is; it reads the clocks and a small file, on a thread."""
         return await self._upkeep.clock_trouble()
 
     async def sweep_first(self) -> None:

@@ -43,6 +43,7 @@ class OutsideParts:
         self.heartbeat = Heartbeat(config, clock, host=host, critical=alert_manager.critical, serving=live)
         self.probe = Probe(
             config,
+            clock,
             address=lambda: listen_socket.address,
             version=lambda: config().models.root / live() if live() else None,
             busy=lambda: activation.busy,

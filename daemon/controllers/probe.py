@@ -17,12 +17,14 @@ import structlog
 from ...worker.shared.prometheus_text import Exposition
 from ...worker.shared.started import awaited
 from ...worker.shared.token_file import BadTokenFile
+from ..answers.status import ProbeReport
 from ..config.load import Config
 from ..config.validators import split_address
 from ..health.alerts import Figure
 from ..health.probe_clip import ProbeClip, read_clip
 from ..health.probe_record import ProbeAnswer, ProbeJob, ProbeRecord
 from ..health.probe_request import send_clip
+from ..system.clock import Clock
 from .repeated_step import RepeatedStep
 
 PROBE: Final = "probe"
@@ -30,6 +32,7 @@ LOOK_SECONDS: Final = 30.0
 """How often it is seen that probes were turned on."""
 NO_CLIP: Final = "no clip"
 GOLDEN: Final = "golden"
+PROBED_KIND: Final = "sensevoice"
 WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -45,6 +48,7 @@ class Probe(RepeatedStep):
     def __init__(
         self,
         config: Callable[[], Config],
+        clock: Clock,
         *,
         address: Callable[[], str],
         version: Callable[[], Path | None],
@@ -52,7 +56,7 @@ class Probe(RepeatedStep):
         happened: Callable[[], None],
     ) -> None:
         super().__init__()
-        self._config, self._address, self._version = config, address, version
+        self._config, self._clock, self._address, self._version = config, clock, address, version
         self._busy, self._happened = busy, happened
         self._log = structlog.get_logger(PROBE)
         self._last: float | None = None
@@ -93,7 +97,7 @@ class Probe(RepeatedStep):
                 tuple(path for path in directories if path),
                 config.workers.token_file,
             )
-            self.record.add(await self.probe(job))
+            self.record.add(await self.probe(job), self._clock.wall())
 
     async def probe(self, job: ProbeJob) -> ProbeAnswer:
         """The outcome of one probe; `off` when there is nothing to send."""
@@ -112,7 +116,7 @@ class Probe(RepeatedStep):
     def _off(self, config: Config, version: Path | None) -> str:
         if not config.probe.every:
             return "probe.every is 0"
-        if config.models.kind != "sensevoice":
+        if config.models.kind != PROBED_KIND:
             return f"not for kind {config.models.kind}"
         if version is None:
             return "nothing is served"
@@ -121,6 +125,11 @@ class Probe(RepeatedStep):
 
     def figures(self) -> list[Figure]:
         return self.record.figure(self._config().probe.failures)
+
+    def report(self) -> ProbeReport:
+        """For the status."""
+        config = self._config()
+        return self.record.report(configured=bool(config.probe.every) and config.models.kind == PROBED_KIND)
 
     def expose(self, out: Exposition) -> None:
         """Its metrics."""

@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from ..answers.status import ProbeReport
+from ..answers.status import LastProbe, ProbeReport
+from ..system.clock import rfc3339
 from .alerts import Figure
 
 KEPT: Final = 60
@@ -32,16 +33,23 @@ class ProbeJob(Struct, frozen=True):
 
 
 class ProbeAnswer(Struct, frozen=True):
-    """`off` is why no clip could be sent; `because` is why it failed, "" when it passed."""
+    """`off` is why no clip could be sent; `because` is why it failed, "" when it passed. `expected` is the text of
+    `clip`, `got` the text that came back.
+    """
 
     off: str = ""
     because: str = ""
     seconds: float = 0.0
     version: str = ""
+    clip: str = ""
+    expected: str = ""
+    got: str = ""
 
 
 class ProbeRecord(Struct):
-    """`off` is why no probes are sent, "" while they are; `because` is the reason of the last failure in a row."""
+    """`off` is why no probes are sent, "" while they are; `because` is the reason of the last failure in a row, and
+    `failing_since` the time of the first one. Times are wall seconds.
+    """
 
     off: str = ""
     passed: int = 0
@@ -49,19 +57,24 @@ class ProbeRecord(Struct):
     in_a_row: int = 0
     because: str = ""
     version: str = ""
+    failing_since: float = 0.0
+    last: ProbeAnswer | None = None
+    last_at: float = 0.0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def turn_off(self, off: str) -> None:
         """None is meant to be sent: what failed before counts no more."""
         self.off, self.in_a_row, self.because = off, 0, ""
 
-    def add(self, answer: ProbeAnswer) -> None:
+    def add(self, answer: ProbeAnswer, wall: float) -> None:
         """One probe ended. One that could not be sent (no clip, no token, a disk) leaves what is known as it is."""
         self.off = answer.off
         if answer.off:
             return
-        self.version = answer.version
+        self.version, self.last, self.last_at = answer.version, answer, wall
         if answer.because:
+            if not self.in_a_row:
+                self.failing_since = wall
             self.failed, self.in_a_row, self.because = self.failed + 1, self.in_a_row + 1, answer.because
             return
         self.passed, self.in_a_row, self.because = self.passed + 1, 0, ""
@@ -81,6 +94,20 @@ class ProbeRecord(Struct):
             return []
         return [Figure("probe_failed", 0.0, "", "" if self.in_a_row else "the right text came back")]
 
-    def report(self) -> ProbeReport:
+    def report(self, *, configured: bool) -> ProbeReport:
         """For the status."""
-        return ProbeReport(self.off, self.passed, self.failed, self.in_a_row, self.because, self.p95_seconds)
+        since, last, shown = self.failing_since if self.in_a_row else 0.0, self.last, None
+        if last is not None:
+            moment, passed = rfc3339(self.last_at), not last.because
+            shown = LastProbe(moment, passed, last.seconds, last.version, last.clip, last.expected, last.got)
+        return ProbeReport(
+            self.off,
+            self.passed,
+            self.failed,
+            self.in_a_row,
+            self.because,
+            self.p95_seconds,
+            configured,
+            rfc3339(since) if since else "",
+            shown,
+        )

@@ -20,6 +20,7 @@ from .probe_text import error_rate
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 BOUNDARY: Final = "modelward-probe-4f1c9a"
+MAX_SHOWN_CHARS: Final = 200
 _READ_BYTES: Final = 64 * 1024
 
 
@@ -53,18 +54,26 @@ class _Response:
 
 async def send_clip(job: ProbeJob, clip: ProbeClip) -> ProbeAnswer:
     """The outcome of one request."""
-    began, version = perf_counter(), ""
+    began, version, text = perf_counter(), "", ""
     try:
         async with asyncio.timeout(job.seconds):
             response = await _response(job, clip)
-        version, because = response.version, _compared(job, clip, response)
+        version = response.version
+        text, because = _compared(job, clip, response)
     except TimeoutError:
         because = f"no answer within {job.seconds:g} s"
     except OSError as e:
         because = f"no connection: {os.strerror(e.errno) if e.errno else type(e).__name__}"
     except (httptools.HttpParserError, _Unreadable, ValueError) as e:
         because = f"its answer cannot be read: {type(e).__name__.lstrip('_')}"
-    return ProbeAnswer(because=because[:500], seconds=round(perf_counter() - began, 4), version=version[:255])
+    return ProbeAnswer(
+        because=because[:500],
+        seconds=round(perf_counter() - began, 4),
+        version=version[:255],
+        clip=clip.name[:255],
+        expected=clip.text[:MAX_SHOWN_CHARS],
+        got=text[:MAX_SHOWN_CHARS],
+    )
 
 
 async def _response(job: ProbeJob, clip: ProbeClip) -> _Response:
@@ -101,19 +110,19 @@ def _request(job: ProbeJob, clip: ProbeClip) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-def _compared(job: ProbeJob, clip: ProbeClip, response: _Response) -> str:
-    """Why the answer is not the right one, "" when it is. Raises ValueError when it is no JSON."""
+def _compared(job: ProbeJob, clip: ProbeClip, response: _Response) -> tuple[str, str]:
+    """The text that came back, and why it is not the right one, "" when it is. Raises ValueError when it is no JSON."""
     if response.status != 200:
-        return f"it answered {response.status}{_reason(response.body)}"
+        return "", f"it answered {response.status}{_reason(response.body)}"
     answer = msgspec.json.decode(response.body)
     text = answer.get("result") if isinstance(answer, dict) else None
     if not isinstance(text, str):
-        return "its answer holds no text"
+        return "", "its answer holds no text"
     rate = error_rate(text, clip.text)
     if rate > job.max_error_rate:
         most = f"error rate {rate:.2f}, at most {job.max_error_rate:.2f}"
-        return f"{clip.name} was heard as {text[:100]!r}, not {clip.text[:100]!r} ({most})"
-    return ""
+        return text, f"{clip.name} was heard as {text[:100]!r}, not {clip.text[:100]!r} ({most})"
+    return text, ""
 
 
 def _reason(body: bytearray) -> str:

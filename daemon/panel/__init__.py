@@ -42,4 +42,6 @@ async def _newest_lines(admin: AdminInterface) -> HistoryAnswer:
 
 def _to_the_minute(status: StatusAnswer) -> StatusAnswer:
     """The status without the seconds, so that an unchanged state is not sent again."""
-    return replace(status, uptime_seconds=status.uptime_seconds // 60 * 60)
+    beat = status.heartbeat
+    beat = beat and replace(beat, seconds_ago=beat.seconds_ago // 60 * 60)
+    return replace(status, uptime_seconds=status.uptime_seconds // 60 * 60, heartbeat=beat)

@@ -51,7 +51,7 @@ from .from_config import (
 )
 from .fs_port import FileSystemPort
 from .logs.compress_thread import Packing
-from .logs.log_directory import list_logs, live_names, open_log_directory
+from .logs.log_directory import archives_of, list_logs, live_names, open_log_directory
 from .logs.rotation_outcome import LogSet
 from .logs.rotator import Rotator
 from .logs.tail import Tail, tail
@@ -71,6 +71,15 @@ def retention_decides(rule: str) -> Keep:
     if rule == JOBS:
         return lambda name: "jobs go by jobs.keep alone"
     return (lambda name: "only retention removes versions") if rule in KEPT_BY_RETENTION else (lambda name: "")
+
+
+class LogWithArchives(Struct, frozen=True):
+    """A log: its live file, the number of its archives, and the bytes that all of them take on the disk."""
+
+    name: str
+    path: str
+    archives: int
+    bytes: int
 
 
 class _UpkeepMemory(Struct):
@@ -121,6 +130,10 @@ class Upkeep:
     async def reading(self, work: Callable[[], T]) -> T:
         """The same for `logs` and `tail`, on a thread that rotation does not use."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+
+    def read_later(self, work: Callable[[], None]) -> None:
+        """Runs this on the same thread after what it runs now, and does not wait. Raises RuntimeError after the end."""
+        self._reading.submit(work)
 
     async def pack(self, *, reopened: bool) -> list[str]:
         """Starts compression of rotated logs and waits a few seconds for it. Returns what failed in the last whole
@@ -276,20 +289,37 @@ class Upkeep:
 
     def tail(self, name: str, lines: int) -> LogTailAnswer:
         """The last lines of a log by its name (`access.log`, `access`) or path. Raises NotKnown for any other."""
+        with self._named(name) as (fd, directory, known):
+            path = f"{directory}/{known}"
+            try:
+                found = tail(known, min(lines, MAX_LINES), dir_fd=fd)
+            except FileNotFoundError:
+                found = Tail([])
+            except OSError as e:
+                raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
+            return LogTailAnswer(known, path, found.lines, found.truncated)
+
+    def files_of(self, name: str) -> LogWithArchives:
+        """The live file of a log and its archives. Raises NotKnown."""
+        with self._named(name) as (fd, directory, known):
+            archives, _heads = archives_of(directory, known, self._files)
+            try:
+                live_bytes = self._files.stat(known, dir_fd=fd, follow_symlinks=False).st_blocks * 512
+            except OSError:
+                live_bytes = 0
+            together = live_bytes + sum(archive.bytes for archive in archives)
+            return LogWithArchives(known, f"{directory}/{known}", len(archives), together)
+
+    @contextmanager
+    def _named(self, name: str) -> Iterator[tuple[int, str, str]]:
+        """The open directory of a log, its path, and the log's name in it. Raises NotKnown."""
         wanted = name or OWN_LOGS[0]
         for log_set in log_sets(self._config()):
             with self._live(log_set) as (fd, names):
                 for known in names:
-                    path = f"{log_set.directory}/{known}"
-                    if wanted not in (known, known.removesuffix(".log"), path):
-                        continue
-                    try:
-                        found = tail(known, min(lines, MAX_LINES), dir_fd=fd)
-                    except FileNotFoundError:
-                        found = Tail([])
-                    except OSError as e:
-                        raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
-                    return LogTailAnswer(known, path, found.lines, found.truncated)
+                    if wanted in (known, known.removesuffix(".log"), f"{log_set.directory}/{known}"):
+                        yield fd, log_set.directory, known
+                        return
         if self._config().logs.dir is None and wanted in (*OWN_LOGS, *(own.removesuffix(".log") for own in OWN_LOGS)):
             raise NotKnown(f"cannot show {wanted}: {ON_STANDARD_OUTPUT}")
         raise NotKnown(f"cannot show {name[:255]!r}: no log of that name; GET /v1/logs names them")

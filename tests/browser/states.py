@@ -83,12 +83,29 @@ def longer() -> dict[str, Any]:
     return hour() | {"interval_seconds": 600, "times": [moment((360 - 1 - i) * 1600) for i in range(360)]}
 
 
+def probed(**more: Any) -> dict[str, Any]:
+    """Probes that pass."""
+    last = {
+        "time": moment(20), "passed": True, "seconds": 0.09, "version": "sensevoice-v1.0", "clip": "en.wav",
+        "expected": "hello world", "got": "Hello, world.",
+    }  # fmt: skip
+    shape = {"off": "", "passed": 1440, "failed": 2, "in_a_row": 0, "because": "", "p95_seconds": 0.12}
+    return {**shape, "configured": True, "failing_since": "", "last": last, **more}
+
+
+def beaten(**more: Any) -> dict[str, Any]:
+    """Heartbeats that arrive; one did not."""
+    shape = {"failures": 0, "because": "", "failing": False, "seconds_ago": 60.0, "delivered": moment(610)}
+    return {**shape, "failed": moment(90_000), "failed_because": "no answer within 10 s", **more}
+
+
 def busy_desk() -> FakeDesk:
     """Everything at once: an alert, three workers, four versions, a rollout, logs with markup in them."""
     admin = FakeDesk()
     admin.state |= {
         "live": "sensevoice-v1.0", "serving": "sensevoice-v1.0", "version": "0.1.0", "pid": 812,
         "uptime_seconds": 93_784, "workers": {"ready": 3, "total": 3},
+        "probe": probed(), "heartbeat": beaten(),
         "link": {"version": "sensevoice-v1.2", "because": "rejected: gate golden: error rate 0.42, at most 0.10"},
     }  # fmt: skip
     admin.registry = {"workers": [worker("w1", serving="sensevoice-v1.0"), worker("w2"), worker("w3", attached=True)]}

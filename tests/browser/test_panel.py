@@ -12,9 +12,11 @@ from selenium.webdriver.common.keys import Keys
 from tests.browser.conftest import Open, Page
 from tests.browser.states import (
     EVIL,
+    beaten,
     busy_desk,
     crowded_desk,
     moment,
+    probed,
     rollout,
 )
 from tests.fakes.admin_interface import RunningPanel, running_panel
@@ -43,6 +45,9 @@ def test_shows_everything_at_a_glance(panel: RunningPanel, browser: Open) -> Non
     page.reads("#disk", "63.9%", "versions 960MiB", "compiled 480MiB")
     page.reads("#memory", "%", "workers 868MiB", "w1 288MiB")
     page.reads("#cpu", "%")
+    page.reads("#service .check", "passed", "1,440 passed, 2 failed", "answered in 90ms")
+    page.reads("#service .check", "en.wav: expected “hello world”, got “Hello, world.”")
+    page.reads("#alerts .check", "delivered", "last delivered 10m ago", "last failure 1d1h ago: no answer within 10 s")
     page.reads("#service", "w1", "18,234", "214ms", "288MiB", "w3 (attached)", "/s")
     page.reads("#rollout", "sensevoice-v1.0 → sensevoice-v1.1", "baking", "w2 canary", "moved", "w2 swap (canary)")
     page.reads("#versions", "sensevoice-v1.1", "serving on 1", "held", "rejected", "error rate 0.42")
@@ -52,6 +57,35 @@ def test_shows_everything_at_a_glance(panel: RunningPanel, browser: Open) -> Non
     page.reads("#logs", "request failed", "status=500", EVIL)
     assert len(page.all("canvas")) == 5
     assert page.driver.title == "sensevoice-v1.0 · modelward"
+
+
+def test_a_probe_that_fails_and_a_heartbeat_that_is_not_delivered_are_seen(panel: RunningPanel, browser: Open) -> None:
+    because = "en.wav was heard as 'x', not 'hello world' (error rate 1.00, at most 0.30)"
+    panel.admin.state |= {
+        "probe": probed(in_a_row=3, because=because, failing_since=moment(200)),
+        "heartbeat": beaten(failures=2, because="it answered 500", failed=moment(60), failed_because="it answered 500"),
+    }
+    page = opened(browser, panel)
+    page.reads("#service .check", "failed", "failing, the first one 3m ago, 3 in a row", "error rate 1.00")
+    page.reads("#alerts .check", "not delivered", "2 in a row not delivered", "it answered 500")
+    panel.admin.state |= {"probe": probed(off="no clip"), "heartbeat": None}
+    page.reads("#service .check", "off", "no clip")
+    eventually(lambda: not page.text("#alerts .check"))
+    panel.admin.state["probe"] = probed(configured=False)
+    eventually(lambda: not page.text("#service .check"))
+
+
+def test_a_whole_log_is_saved_under_a_dated_name(panel: RunningPanel, browser: Open, tmp_path: Path) -> None:
+    page = opened(browser, panel)
+    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    page.reads("#logs .log", "request failed")
+    page.click("Download", "#logs")
+    page.reads(".notices .good", "2026-12-01-modelward.log: the log and its 2 archives")
+    saved = tmp_path / "2026-12-01-modelward.log"
+    eventually(lambda: saved.exists() and saved.read_text().splitlines() == panel.admin.log_lines["modelward.log"])
+    panel.admin.log_busy = True
+    page.click("Download", "#logs")
+    page.reads(".notices .bad", "Another log is being downloaded")
 
 
 def test_shows_the_canary_before_the_other_workers(panel: RunningPanel, browser: Open) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from starlette.responses import Response
 from tests.fakes.answers import made
 from tests.support import PATIENCE_SECONDS
 
@@ -22,7 +23,7 @@ from modelward.daemon.answers.alerts import AlertsAnswer, AlertsTestAnswer, Seri
 from modelward.daemon.answers.commands import CommandOutcome, PanelLinkAnswer, ReloadOutcome, ValidateOutcome
 from modelward.daemon.answers.disk import DiskAnswer, SweepAnswer
 from modelward.daemon.answers.history import HistoryAnswer
-from modelward.daemon.answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
+from modelward.daemon.answers.logs import LogFilesAnswer, LogsAnswer, LogTailAnswer, RotateAnswer
 from modelward.daemon.answers.rollouts import RolloutAnswer
 from modelward.daemon.answers.status import StatusAnswer
 from modelward.daemon.answers.traffic import TrafficAnswer
@@ -66,7 +67,7 @@ class FakeDesk:
         self.answered: Json = {"since": "2026-12-01T00:00:00.000Z"}
         self.sent: dict[str, Json] = {}
         self.space: Json = {}
-        self.log_truncated = False
+        self.log_truncated = self.log_busy = False
         self.log_lines: dict[str, list[str]] = {}
         self.swept: Json = {"listed": []}
         self.rotated: Json = {}
@@ -121,6 +122,13 @@ class FakeDesk:
 
     async def log(self, name: str, lines: int) -> LogTailAnswer:
         return LogTailAnswer(name, f"/var/log/{name}", self.log_lines.get(name, [])[-lines:], self.log_truncated)
+
+    async def log_files(self, name: str) -> LogFilesAnswer:
+        return LogFilesAnswer(name, f"/var/log/{name}", 2, 900, f"2026-12-01-{name}", self.log_busy)
+
+    async def log_download(self, name: str, head_only: bool) -> Response:
+        lines = "".join(f"{line}\n" for line in self.log_lines[name])
+        return Response(lines, headers={"Content-Disposition": f"attachment; filename=2026-12-01-{name}"})
 
     async def sweep(self, dry_run: bool) -> SweepAnswer:
         self.requests.append(("sweep", dry_run))

@@ -10,6 +10,7 @@ from modelward.daemon.api import events
 from modelward.daemon.api import server as admin
 from modelward.daemon.config import load, validators
 from modelward.daemon.config.schema import Config
+from modelward.daemon.controllers import log_downloads
 from modelward.daemon.fleet import acceptance, agent_planner, manifest, record, reports, signature, waves
 from modelward.daemon.health import (
     addresses,
@@ -45,6 +46,7 @@ from modelward.daemon.upkeep.logs import (
     follow,
     log_directory,
     tail,
+    whole_log,
 )
 from modelward.daemon.workers import backoff, channel, pool_planner
 from modelward.worker import process, protocol
@@ -279,6 +281,10 @@ def _upkeep() -> Iterable[Row]:
     yield "line of our own logs", _bytes(logs.LINE_BYTES), "shortened"
     yield "log lines of a process that wait for the disk", _bytes(log_writer.MOST_BYTES), "dropped and counted"
     yield "wait for the log disk at the end of a process", f"{log_writer.END_SECONDS:g} s", "what is left is lost"
+    yield "piece of a log that is downloaded", _bytes(whole_log.PIECE_BYTES), "the next piece follows"
+    yield "log downloads at a time", "1", "refused: another log is being downloaded"
+    yield "a log download", f"{_bytes(log_downloads.RATE_BYTES)} a second", "slower"
+    yield "time of a log download", _time(log_downloads.MOST_SECONDS), "cut off"
     yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "shown in pieces"
     yield (
         "how far back `modelward logs -n` reads in one file",

@@ -52,6 +52,8 @@ def test_beats_at_once_and_says_failing_and_well_again_when_that_changes() -> No
             heartbeat.check()
             await soon(lambda: len(receiver.posts) == 3)
             assert heartbeat.failures == 0
+            report = heartbeat.report()
+            assert report is not None and report.delivered and not report.failed
 
         during(beating(receiver), work)
     assert [post.path for post in receiver.posts] == ["/ping/T0ken", "/ping/T0ken/fail", "/ping/T0ken"]
@@ -66,6 +68,9 @@ def test_what_does_not_arrive_is_counted_and_says_why_without_the_address() -> N
             (figure,) = heartbeat.figures()
             assert (figure.metric, figure.value) == ("heartbeat_failures", 1.0)
             assert figure.because == "it answered 500" and "T0ken" not in str(heartbeat.report())
+            report = heartbeat.report()
+            assert report is not None and report.failed and not report.delivered
+            assert report.failed_because == "it answered 500"
 
         during(beating(receiver), work)
 

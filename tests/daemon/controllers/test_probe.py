@@ -11,6 +11,7 @@ from tests.support import soon
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.probe import Probe
+from modelward.daemon.system.clock import SystemClock
 
 
 def once(address: str, version: Path | None, text: str = "", *, busy: bool = False) -> Probe:
@@ -20,6 +21,7 @@ def once(address: str, version: Path | None, text: str = "", *, busy: bool = Fal
     async def go() -> Probe:
         probe = Probe(
             lambda: config,
+            SystemClock(),
             address=lambda: address,
             version=lambda: version,
             busy=lambda: busy,
@@ -73,7 +75,8 @@ def test_none_is_sent_during_a_rollout(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_off_says_why(tmp_path: Path, address: str, text: str, there: bool, off: str) -> None:
-    assert once(address, tmp_path if there else None, text).record.off == off
+    probe = once(address, tmp_path if there else None, text)
+    assert (probe.report().off, probe.report().configured) == (off, not text)
 
 
 def test_a_shorter_time_between_probes_holds_at_once() -> None:
@@ -83,7 +86,7 @@ def test_a_shorter_time_between_probes_holds_at_once() -> None:
     async def go() -> None:
         nonlocal config
         probe = Probe(
-            lambda: config, address=lambda: "", version=lambda: None, busy=lambda: False,
+            lambda: config, SystemClock(), address=lambda: "", version=lambda: None, busy=lambda: False,
             happened=lambda: done.append(None),
         )  # fmt: skip
         await probe.ensure()

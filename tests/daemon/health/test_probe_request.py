@@ -45,6 +45,7 @@ def test_the_smallest_clip_of_the_first_set_that_has_any_is_sent_with_the_token(
     with fake_receiver(says("555")) as service:
         answer = probe(job(service.port, *sets, token_file=str(tokens)))
     assert (answer.because, answer.off, answer.version) == ("", "", "v1") and answer.seconds > 0
+    assert (answer.clip, answer.expected, answer.got) == ("small.wav", "5 5 5", "555")
     (post,) = service.posts
     assert post.path == "/api/predict" and post.headers["Authorization"] == "Bearer T0ken"
     assert b"\r\n\r\nRIFF\r\n--" in post.raw and post.headers["User-Agent"] == "modelward-probe"

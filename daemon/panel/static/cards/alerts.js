@@ -6,6 +6,7 @@ import { h, keyed, mark, say } from '../dom.js';
 import * as f from '../format.js';
 import { t } from '../i18n.js';
 import { now, watch } from '../live.js';
+import { heartbeat } from './outside.js';
 
 const SPANS = ['1h', '4h', '8h', '1d', '7d'];
 
@@ -130,7 +131,7 @@ export function alerts() {
   const all = button(t('alerts.mute_all'), () => muting('all'), { kind: 'small' });
   const mutes = h('ul', { class: 'lines mutes' });
   const windows = h('ul', { class: 'lines' });
-  const section = card('alerts', t('alerts.title'), { wide: 'full', tools: [all, test] }, none, list, more, mutes, windows, channels);
+  const section = card('alerts', t('alerts.title'), { wide: 'full', tools: [all, test] }, none, list, more, mutes, windows, channels, heartbeat());
   let open = false;
   const show = ({ alerts: found }) => {
     const known = found.alerts ?? [];

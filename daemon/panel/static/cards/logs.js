@@ -1,5 +1,6 @@
 // Log files: the last lines, what comes, and a search in what is shown. Lines are text, whatever they hold.
 
+import { notice } from '../act.js';
 import { get } from '../api.js';
 import { card } from '../card.js';
 import { h, say } from '../dom.js';
@@ -75,19 +76,17 @@ export function logs() {
     show();
   }
 
-  /** Saves the newest lines, as many as there can be had, as a file. */
+  /** Has the browser save all lines, those of the archives too. It streams them to the disk by itself. */
   async function download() {
     if (!choice.value) return;
+    const path = `/v1/logs/${encodeURIComponent(choice.value)}`;
     save.disabled = true;
-    const answer = await get(`/v1/logs/${encodeURIComponent(choice.value)}?lines=${COUNTS.at(-1)}`);
+    const answer = await get(`${path}/files`);
     save.disabled = false;
-    if (!answer.ok) {
-      say(problem, answer.message);
-      return;
-    }
-    const url = URL.createObjectURL(new Blob([(answer.data.lines ?? []).map((line) => `${line}\n`).join('')], { type: 'text/plain' }));
-    h('a', { href: url, download: choice.value.replaceAll('/', '_') }).click();
-    window.setTimeout(() => URL.revokeObjectURL(url), 60000);
+    if (answer.ok && !answer.data.busy) {
+      h('a', { href: `.${path}/download`, download: answer.data.file }).click();
+      notice('good', t('logs.download'), t('logs.downloading', { file: answer.data.file, count: f.count(answer.data.archives), bytes: f.bytes(answer.data.bytes) }));
+    } else notice('bad', t('logs.download'), answer.message || t('logs.busy'));
   }
 
   async function list() {

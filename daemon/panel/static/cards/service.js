@@ -8,6 +8,7 @@ import * as f from '../format.js';
 import { t } from '../i18n.js';
 import { watch } from '../live.js';
 import { newest, onSeries } from '../series.js';
+import { probe } from './outside.js';
 
 const MOST = 8;
 
@@ -120,5 +121,5 @@ export function service() {
     h('div', { class: 'pair' },
       h('figure', {}, h('figcaption', {}, t('service.requests'), rate), requests.element),
       h('figure', {}, h('figcaption', {}, t('service.p95')), latency.element)),
-    pending, workers.element, none, traffic());
+    pending, probe(), workers.element, none, traffic());
 }
