@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import UNSET, Struct, UnsetType, field
+
+CLASS_WORDS: Final = frozenset(("tmp", "cache", "logs", "compiled", "versions", "jobs", "uploads"))
+"""Names of classes that are words of ours: people read them in their language. Others are the operator's own."""
 
 
 class DiskSpace(Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import ModelwardError
 from ..units import size
 from .client import Client
-from .language import local_text
+from .language import label, local_text
 from .options import (
     client,
     json_option,
@@ -52,6 +52,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def class_label(name: str) -> str:
+    """A class as people read it: the built-in ones in their language, the operator's by their names."""
+    from ..answers.disk import CLASS_WORDS
+
+    return label(name) if name in CLASS_WORDS else clean(name)
+
+
 def _tick(daemon: Client, line: ProgressLine) -> None:
     if not line.in_place:
         return
@@ -63,13 +70,13 @@ def _tick(daemon: Client, line: ProgressLine) -> None:
         return
     if counted:
         last = counted[-1]
-        line.show(local_text(f"counting {clean(last.name)}: {last.files:,} entries, {size(last.bytes)}"))
+        line.show(local_text(f"counting {class_label(last.name)}: {last.files:,} entries, {size(last.bytes)}"))
 
 
 def _classes(found: DiskAnswer) -> str:
     rows = [
         (
-            clean(c.name),
+            class_label(c.name),
             size(c.bytes),
             str(c.files),
             clean(c.path) + (f" ({local_text(clean(c.note))})" if c.note else ""),
@@ -83,14 +90,14 @@ def _classes(found: DiskAnswer) -> str:
 
 def _largest(found: DiskAnswer) -> str:
     entries = [(e.bytes, f"{c.path}/{e.path}", c.name) for c in found.classes for e in c.largest if e.bytes > 0]
-    rows = [(size(used), name, path) for used, path, name in sorted(entries, reverse=True)[:10]]
+    rows = [(size(used), class_label(name), path) for used, path, name in sorted(entries, reverse=True)[:10]]
     return table(("LARGEST", "CLASS", "PATH"), rows, columns=terminal_columns(sys.stdout)) if rows else ""
 
 
 def _rest(found: DiskAnswer) -> str:
     lines = []
     for disk in found.disks:
-        names = ", ".join(clean(name) for name in disk.classes)
+        names = ", ".join(class_label(name) for name in disk.classes)
         lines.append(f"free {size(disk.free_bytes)} of {size(disk.total_bytes)}: {names}")
         if disk.free_inodes < disk.total_inodes // 10:
             lines.append(f"  only {disk.free_inodes:,} of {disk.total_inodes:,} inodes are free")

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..units import count, size
+from .disk import class_label
 from .language import label, local_text, say
 from .options import json_option, print_json, socket_option
 from .render import clean
@@ -53,10 +54,11 @@ def _summary(done: SweepAnswer) -> list[str]:
     lines = []
     for c in done.classes:
         if note := c.refused or c.note:
-            lines.append(f"{clean(c.name)}: {local_text(clean(note))}")
+            lines.append(f"{class_label(c.name)}: {local_text(clean(note))}")
         for what, reasons in ((verb, c.removed), (label("spared"), c.spared)):
             lines += [
-                f"{clean(c.name)}: {what} {r.files} ({size(r.bytes)}): {local_text(clean(r.because))}" for r in reasons
+                f"{class_label(c.name)}: {what} {r.files} ({size(r.bytes)}): {local_text(clean(r.because))}"
+                for r in reasons
             ]
     lines.append(f"{verb} {_files(done.removed.files)}, {size(done.removed.bytes)}")
     if done.more:

@@ -112,7 +112,7 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ans
             return
         if isinstance(message, GateStarted):
             if line.in_place:
-                line.show(f"{clean(message.gate)} …")
+                line.show(f"{label(clean(message.gate))} …")
         else:
             line.end()
             print(gate_line(message, colours(sys.stdout)), flush=True)
@@ -148,4 +148,5 @@ def gate_line(gate: GateDone | GateReport, colour: bool) -> str:
     """One gate's result: ok, warning or FAILED, its name, how long it took, and the reason."""
     word, how = ("FAILED", "red") if not gate.passed else ("warning", "yellow") if gate.warning else ("ok", "green")
     because = f"  {local_text(clean(gate.because))}" if gate.because else ""
-    return f"{paint(padded(label(word), 8), how, colour)}{padded(clean(gate.gate), 14)}{span(gate.seconds):>7}{because}"
+    name = padded(label(clean(gate.gate)), 14)
+    return f"{paint(padded(label(word), 8), how, colour)}{name}{span(gate.seconds):>7}{because}"

@@ -66,8 +66,8 @@ class Digest(RepeatedStep):
         return due.seconds
 
     def _send(self) -> None:
-        facts = self._facts()
-        self._alert_manager.notifications.send_text(lambda host, room: digest.text(facts, host, room))
+        facts, language = self._facts(), self._config().alerts.language
+        self._alert_manager.notifications.send_text(lambda host, room: digest.text(facts, host, room, language))
         self._before, self._since = self._counts(), self._clock.monotonic()
 
     async def _last(self, wall: float) -> float:

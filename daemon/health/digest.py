@@ -12,12 +12,14 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from ...worker.shared.catalogue import Language, translated, word
 from ..config.cron import daily
 from ..config.local_times import last_begin, next_begin
 from ..units import HOUR, percent, size, span
 from .message_text import Text, fit, line
 
 FACT: Final = "alert-digest"
+WELL: Final = "all is well"
 LATE_SECONDS: Final = 6 * HOUR
 LOOK_SECONDS: Final = 6 * HOUR
 """The longest time until the next check: the clock may have been set."""
@@ -66,10 +68,13 @@ class DigestFacts(Struct, frozen=True):
     counts: DayCounts = DayCounts()
 
 
-def text(facts: DigestFacts, host: str, max_bytes: int) -> Text:
-    """The message."""
-    title = f"[digest] {host}: {'all is well' if not facts.active else f'{len(facts.active)} firing'}"
-    body = fit([line(each) for each in _lines(facts)], max_bytes - len(title.encode()) - 1)
+def text(facts: DigestFacts, host: str, max_bytes: int, language: Language = "en") -> Text:
+    """The message in a language."""
+    active = len(facts.active)
+    how = f"{active} {word('firing', language)}" if active else translated(WELL, language)
+    title = f"[digest] {host}: {how}"
+    lines = [translated(line(each), language) for each in _lines(facts)]
+    body = fit(lines, max_bytes - len(title.encode()) - 1, language)
     data: dict[str, Any] = {
         "version": "1", "host": host, "severity": "info", "status": "digest", "total": len(facts.active), "alerts": [],
     }  # fmt: skip
@@ -87,10 +92,7 @@ def _lines(facts: DigestFacts) -> Iterable[str]:
         yield facts.forecast
     if facts.probe:
         yield f"probes: {facts.probe}"
-    happened = {
-        "alerts": counts.alerts, "versions rejected": counts.rejected, "rollouts": counts.rollouts,
-    }  # fmt: skip
-    yield "; ".join(f"{what}: {count}" for what, count in happened.items())
+    yield f"alerts: {counts.alerts}; versions rejected: {counts.rejected}; rollouts: {counts.rollouts}"
     if counts.removed_bytes:
         yield f"upkeep removed {size(counts.removed_bytes)}"
     yield from facts.active

@@ -48,6 +48,23 @@ def test_says_how_things_are() -> None:
     ]
 
 
+def test_is_chinese_where_alerts_are() -> None:
+    counts = DayCounts(86400, 1200, 3, alerts=2, rejected=1, rollouts=4, removed_bytes=5 << 30)
+    facts = DigestFacts("v1", 2, 2, "/", 61.2, 9 << 30, probe="off: no clip", counts=counts)
+    said = text(facts, "box", 2000, "zh")
+    assert said.title == "[digest] box: 一切正常"
+    assert said.body.splitlines() == [
+        "线上是 v1",
+        "2 个 worker 中 2 个就绪",
+        "1d内 1200 个请求，3 个失败",
+        "磁盘 /：已用 61.2%，剩余 9GiB",
+        "探测：已关闭：没有音频",
+        "告警：2；被拒版本：1；上线：4",
+        "清理了 5GiB",
+    ]
+    assert text(DigestFacts("", 0, 2, active=("the disk is full",) * 500), "box", 500, "zh").title.endswith("500 触发")
+
+
 def test_names_what_fires_and_fits() -> None:
     said = text(DigestFacts("", 0, 2, active=("the disk is full",) * 500), "box", 500)
     odd = text(DigestFacts("v1", 1, 1, "/mnt/\udce4\n", 10.0, forecast="the disk under /mnt/\udce4 fills"), "box", 500)

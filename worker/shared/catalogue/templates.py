@@ -21,7 +21,7 @@ MAX_PARTS: Final = 200
 MAX_KNOWN: Final = 2000
 MAX_KNOWN_CHARS: Final = 500
 SHORT_LETTERS: Final = 12
-WORD_HOLES: Final = frozenset({"kind", "verb", "state", "stage", "what", "because"})
+WORD_HOLES: Final = frozenset({"gate", "open_gate", "kind", "verb", "state", "stage", "what", "because"})
 """The placeholders that may hold a single word, which is translated. In others it may be a name."""
 FREE_HOLES: Final = frozenset({"text", "names"})
 """The placeholders of short templates that may hold many words."""

@@ -4,7 +4,7 @@ import { card } from '../card.js';
 import { chart } from '../chart.js';
 import { h, mark, say } from '../dom.js';
 import * as f from '../format.js';
-import { t } from '../i18n.js';
+import { t, word } from '../i18n.js';
 import { watch } from '../live.js';
 import { newest, onSeries } from '../series.js';
 import { onSpace } from '../space.js';
@@ -51,7 +51,7 @@ function figure(id, title, lines, { format = f.percent, top = 100, extra = () =>
 
 export function disk() {
   const parts = shares(t('disk.by_class'));
-  onSpace((answer) => answer.ok && parts.show((answer.data.classes ?? []).map((each) => ({ name: each.class, bytes: each.bytes }))));
+  onSpace((answer) => answer.ok && parts.show((answer.data.classes ?? []).map((each) => ({ name: word('class', each.class), bytes: each.bytes }))));
   return figure('disk', t('disk.title'), [
     { name: 'disk_used_percent', label: t('figure.disk'), colour: '--blue' },
     { name: 'io_pressure_percent', label: t('figure.io_pressure'), colour: '--amber' },

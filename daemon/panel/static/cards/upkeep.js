@@ -13,10 +13,10 @@ const MAX_SHOWN = 500;
 function classRow(first) {
   const used = h('span');
   const files = h('span');
-  const bar = h('meter', { min: 0, max: 1, 'aria-label': t('disk.share', { name: first.class }) });
+  const bar = h('meter', { min: 0, max: 1, 'aria-label': t('disk.share', { name: word('class', first.class) }) });
   const note = h('span', { class: 'quiet' });
   return {
-    element: h('tr', {}, cell(t('disk.class'), '', h('span', { class: 'strong' }, first.class)), cell(t('disk.share_short'), 'meter', bar),
+    element: h('tr', {}, cell(t('disk.class'), '', h('span', { class: 'strong', title: first.class }, word('class', first.class))), cell(t('disk.share_short'), 'meter', bar),
       cell(t('disk.bytes'), 'number', used), cell(t('disk.files'), 'number', files), cell(t('disk.path'), 'grow', h('span', { class: 'mono quiet' }, first.path), ' ', note)),
     update(entry) {
       say(used, f.bytes(entry.bytes));
@@ -41,7 +41,7 @@ function sweepPlan(data) {
     h('p', {}, t('sweep.would', { files: f.count(data.removed?.files), bytes: f.bytes(data.removed?.bytes) })),
     listed.length > 0 && list(listed, (e) => [h('span', { class: 'number mono' }, f.bytes(e.bytes)), h('span', { class: 'mono grow' }, e.path), h('span', { class: 'quiet' }, e.because)]),
     classes.length > 0 && h('details', {}, h('summary', {}, t('sweep.spared')),
-      list(classes, (e) => [h('span', { class: 'kind' }, e.class), h('span', { class: 'number' }, t('sweep.files', { files: f.count(e.files), bytes: f.bytes(e.bytes) })), h('span', { class: 'grow' }, e.because)])),
+      list(classes, (e) => [h('span', { class: 'kind' }, word('class', e.class)), h('span', { class: 'number' }, t('sweep.files', { files: f.count(e.files), bytes: f.bytes(e.bytes) })), h('span', { class: 'grow' }, e.because)])),
     ...trouble.map((sentence) => h('p', { class: 'bad-text' }, sentence)),
   ].filter(Boolean);
 }
@@ -98,10 +98,10 @@ export function upkeep() {
     const found = answer.data.classes ?? [];
     const most = Math.max(1, ...found.map((each) => each.bytes));
     keyed(classes.body, found.map((each) => ({ ...each, share: each.bytes / most })), (each) => each.class, classRow);
-    say(disks, (answer.data.disks ?? []).map((d) => t('disk.free', { free: f.bytes(d.free_bytes), total: f.bytes(d.total_bytes), classes: d.classes.join(', ') })).join(' · '));
+    say(disks, (answer.data.disks ?? []).map((d) => t('disk.free', { free: f.bytes(d.free_bytes), total: f.bytes(d.total_bytes), classes: d.classes.map((name) => word('class', name)).join(', ') })).join(' · '));
     const entries = found.flatMap((each) => (each.largest ?? []).map((e) => ({ ...e, class: each.class }))).sort((a, b) => b.bytes - a.bytes).slice(0, 10);
     largestBox.hidden = entries.length === 0;
-    largest.replaceChildren(...entries.map((e) => h('li', {}, h('span', { class: 'number mono' }, f.bytes(e.bytes)), h('span', { class: 'kind' }, e.class), h('span', { class: 'mono grow' }, e.path))));
+    largest.replaceChildren(...entries.map((e) => h('li', {}, h('span', { class: 'number mono' }, f.bytes(e.bytes)), h('span', { class: 'kind' }, word('class', e.class)), h('span', { class: 'mono grow' }, e.path))));
   });
   classes.element.hidden = true;
   count();

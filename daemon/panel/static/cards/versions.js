@@ -4,7 +4,7 @@ import { button } from '../act.js';
 import { badge, card, cell, setBadge, table } from '../card.js';
 import { h, keyed, mark, say } from '../dom.js';
 import * as f from '../format.js';
-import { t } from '../i18n.js';
+import { t, word } from '../i18n.js';
 import { now, watch } from '../live.js';
 import { uploads } from './uploads.js';
 
@@ -19,7 +19,8 @@ function gate() {
   return {
     element: h('li', {}, passed, name, seconds, because),
     update(entry) {
-      say(name, entry.gate);
+      say(name, word('gate', entry.gate));
+      mark(name, 'title', entry.gate);
       const how = entry.passed ? (entry.warning ? 'warned' : 'passed') : 'not_passed';
       say(passed, { passed: '✓', warned: '!', not_passed: '✕' }[how]);
       mark(passed, 'class', { passed: 'good-text', warned: 'warn-text', not_passed: 'bad-text' }[how]);
@@ -105,7 +106,7 @@ function row(first) {
       marks.replaceChildren(...shown.map(([kind, text]) => h('span', { class: `mark ${kind}` }, text)));
       setBadge(state, 'version', version.state);
       const judging = version.state === 'validating' && now('gate')?.version === version.version;
-      say(because, judging ? t('versions.at_gate', { gate: now('gate').gate }) : (version.unchosen_because ?? version.verdict?.because ?? version.waiting ?? ''));
+      say(because, judging ? t('versions.at_gate', { gate: word('gate', now('gate').gate) }) : (version.unchosen_because ?? version.verdict?.because ?? version.waiting ?? ''));
       say(size, f.bytes(version.bytes));
       say(age, f.ago(version.arrived));
       mark(age, 'datetime', version.arrived);
