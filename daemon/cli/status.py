@@ -18,6 +18,7 @@ from .progress import describe, waits
 from .render import (
     clean,
     colours,
+    local,
     padded,
     paint,
     table,
@@ -136,18 +137,18 @@ def _outside(status: StatusAnswer) -> Iterator[tuple[str, str]]:
         because = f"; {clean(probe.because)}" if probe.because else ""
         yield "probe", local_text(f"{probe.passed} passed, {probe.failed} failed{lasts}{because}")
         if probe.failing_since:
-            yield "", local_text(f"it has failed since {clean(probe.failing_since)}")
+            yield "", local_text(f"it has failed since {local(probe.failing_since)}")
     if (last := probe.last) is not None:
-        yield "", local_text(f"the last one at {clean(last.time)}: {span(last.seconds)}") + _texts(last)
+        yield "", local_text(f"the last one at {local(last.time)}: {span(last.seconds)}") + _texts(last)
     if heartbeat is not None:
         ago = f"{span(heartbeat.seconds_ago)} ago"
         because = clean(heartbeat.because)
         yield "heartbeat", local_text(f"not delivered {ago}: {because}" if because else f"delivered {ago}")
         if because and heartbeat.delivered:
-            yield "", local_text(f"the last one that was delivered: {clean(heartbeat.delivered)}")
+            yield "", local_text(f"the last one that was delivered: {local(heartbeat.delivered)}")
         if not because and heartbeat.failed:
             failed = clean(heartbeat.failed_because)
-            yield "", local_text(f"the last one that was not delivered, at {clean(heartbeat.failed)}: {failed}")
+            yield "", local_text(f"the last one that was not delivered, at {local(heartbeat.failed)}: {failed}")
 
 
 def _texts(last: LastProbe) -> str:

@@ -138,8 +138,8 @@ def link(versions: VersionsSeen, live: str) -> VersionReason | None:
     if entry is None:
         return VersionReason(sight.link.version, "it was not looked at yet")
     because = entry.waiting or (entry.verdict.because if entry.verdict else "")
-    because = f"{entry.state.value}: {because}" if because and not because.startswith(entry.state.value) else because
-    return VersionReason(entry.name, because or entry.state.value)
+    state = entry.state.value
+    return VersionReason(entry.name, f"its state is {state}: {because}" if because else f"its state is {state}")
 
 
 def ignored(sight: Sight) -> list[IgnoredDirectory]:

@@ -10,6 +10,7 @@ from tests.fakes.admin_interface import FakeDesk
 
 EVIL = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> & "quotes"'
 
+GOLDEN = "gate golden: error rate 0.42, at most 0.10"
 COMPILED = {"form": "exact", "cpu_ratio_5s": 0.31, "load_seconds": 0.4, "load_seconds_original": 3.6}
 
 
@@ -24,7 +25,7 @@ def version(name: str, state: str = "accepted", **more: Any) -> dict[str, Any]:
         {"gate": "sandbox", "passed": True, "seconds": 0.002, "because": "no Landlock here", "warning": True},
         {"gate": "golden", "passed": state != "rejected", "seconds": 2.31, "because": "error rate 0.02 over 12 clips"},
     ]
-    because = "all gates passed, 1 warning" if state == "accepted" else "gate golden: error rate 0.42, at most 0.10"
+    because = "all gates passed, 1 warning" if state == "accepted" else GOLDEN
     verdict = {"accepted": state == "accepted", "because": because, "gates": gates}
     shape = {
         "version": name, "digest": "ab" * 32, "state": state, "verdict": verdict if state != "validating" else None,
@@ -106,7 +107,7 @@ def busy_desk() -> FakeDesk:
         "live": "sensevoice-v1.0", "serving": "sensevoice-v1.0", "version": "0.1.0", "pid": 812,
         "uptime_seconds": 93_784, "workers": {"ready": 3, "total": 3},
         "probe": probed(), "heartbeat": beaten(),
-        "link": {"version": "sensevoice-v1.2", "because": "rejected: gate golden: error rate 0.42, at most 0.10"},
+        "link": {"version": "sensevoice-v1.2", "because": f"its state is rejected: {GOLDEN}"},
     }  # fmt: skip
     admin.registry = {"workers": [worker("w1", serving="sensevoice-v1.0"), worker("w2"), worker("w3", attached=True)]}
     admin.shown = {
@@ -120,7 +121,7 @@ def busy_desk() -> FakeDesk:
     admin.alarms = {
         "alerts": [
             {"name": "disk_used_percent", "subject": "/var", "state": "firing", "severity": "warning", "value": 91.2,
-             "since": moment(400), "message": "disk /var is 91.2 % full, more than 90 %"},
+             "since": moment(400), "message": "91 % of the disk under /var is used, at most 90 %"},
             {"name": "worker_restarts", "subject": "", "state": "resolved", "severity": "warning", "value": 0,
              "since": moment(100), "message": "workers no longer end by themselves"},
         ],
@@ -194,7 +195,7 @@ def crowded_desk() -> FakeDesk:
     admin.shown["versions"] += [version(f"sensevoice-v2.{n}", "rejected" if n % 4 else "accepted") for n in range(196)]
     admin.alarms["alerts"] += [
         {"name": "version_rejected", "subject": f"sensevoice-v2.{n}", "state": "firing", "severity": "warning",
-         "value": 1, "since": moment(n), "message": f"sensevoice-v2.{n} was rejected: gate golden: error rate 0.42"}
+         "value": 1, "since": moment(n), "message": f"sensevoice-v2.{n} was rejected: {GOLDEN}"}
         for n in range(50)
     ]  # fmt: skip
     admin.lines = [

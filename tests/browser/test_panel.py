@@ -40,7 +40,7 @@ def opened(browser: Open, panel: RunningPanel, **how: object) -> Page:
 def test_shows_everything_at_a_glance(panel: RunningPanel, browser: Open) -> None:
     page = opened(browser, panel)
     page.reads("header", "sensevoice-v1.0", "ready", "3 of 3 workers ready", "up 1d2h")
-    page.reads("#alerts", "warning", "disk /var is 91.2 % full", "resolved", "mail to ops", "4 delivered")
+    page.reads("#alerts", "warning", "91 % of the disk under /var is used", "resolved", "mail to ops", "4 delivered")
     page.reads("#alerts", "cpu_used_percent: muted until", "a backup", "quiet hours until", "critical ones are sent")
     page.reads("#disk", "63.9%", "versions 960MiB", "compiled 480MiB")
     page.reads("#memory", "%", "workers 868MiB", "w1 288MiB")

@@ -1,11 +1,12 @@
 """A week of a whole daemon, its clock moved on: copies, updates, restarts, rotations, quiet nights, and one fault.
 
-Whoever gets the alerts gets two messages in that week: the fault's begin and its end.
+Whoever gets the alerts gets four messages in that week: the begin and the end of the fault, and of a copy that stopped.
+A copy that pauses for less than `validation.alert_after` is no message. One that stops for longer may never go on: that
+is one message, and its end tells that it arrived after all.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ OUT_OF_REACH = [
 ]
 """The machine that runs the tests may be as busy and as full as it likes."""
 QUOTA = 100_000
+ALERT_AFTER = HOUR
 
 
 @dataclass
@@ -71,9 +73,18 @@ class Week:
             self.wait(HOUR / 2)
         self.upkeep()
 
-    def copy(self, version: Path) -> None:
-        """As over a slow line: file after file, each of them minutes in the making."""
-        for source in sorted(path for path in version.rglob("*") if path.is_file()):
+    def copy(self, version: Path, *, pause: float, messages: int) -> None:
+        """As over a slow line: file after file, each of them minutes in the making, and once nothing is copied.
+
+        After the pause there were so many messages.
+        """
+        sources = sorted(path for path in version.rglob("*") if path.is_file())
+        for number, source in enumerate(sources):
+            if number == len(sources) // 2:
+                for _ in range(4):
+                    self.wait(pause / 4)
+                eventually(lambda: len(self.hook.posts) >= messages)
+                assert len(self.hook.posts) == messages, self.messages()
             target, data = self.house.models / source.relative_to(version.parent), source.read_bytes()
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(target, "wb") as file:
@@ -95,6 +106,7 @@ def week(build: Build, tmp_path: Path) -> Iterator[Week]:
             workers={"count": 1},
             alerts={"to": [f"http://127.0.0.1:{hook.port}/x"]},
             monitor={"interval": 1, "alert": OUT_OF_REACH},
+            validation={"alert_after": ALERT_AFTER},
             disk={"check": "1d", "min_free": 0, "target_free": 0, "class": [uploads]},
         )
         hands = tmp_path / "hands"
@@ -112,15 +124,15 @@ def held_open(path: Path) -> Iterator[None]:
     path.unlink()
 
 
-def test_a_week_with_one_fault_is_two_messages(week: Week, tmp_path: Path) -> None:
+def test_a_week_with_one_fault_and_one_copy_that_stops_is_four_messages(week: Week, tmp_path: Path) -> None:
     house = week.house
     good_version(house.models, "dtmf-v1.0")
     week.start("dtmf-v1.0")
     upload = tmp_path / "uploads" / "monday.wav"
     upload.write_bytes(b"x")
     week.night()
-    # Tuesday: an update, copied file by file
-    week.copy(good_version(tmp_path / "new", "dtmf-v1.1", words=True))
+    # Tuesday: an update, copied file by file, with a pause
+    week.copy(good_version(tmp_path / "new", "dtmf-v1.1", words=True), pause=ALERT_AFTER * 3 / 4, messages=0)
     house.await_serving("dtmf-v1.1")
     week.hours(12)
     # Wednesday: the daemon is restarted twice, once with its workers
@@ -151,16 +163,18 @@ def test_a_week_with_one_fault_is_two_messages(week: Week, tmp_path: Path) -> No
     house.command("rollback")
     house.await_serving("dtmf-v1.0")
     week.night()
-    # Saturday: by link
-    shutil.copytree(house.models / "dtmf-v1.1", house.models / ".next")
-    os.rename(house.models / ".next", house.models / "dtmf-v1.2")
+    # Saturday: a copy stops for hours and goes on
+    third = shutil.copytree(house.models / "dtmf-v1.1", tmp_path / "new/dtmf-v1.2")
+    week.copy(third, pause=4 * ALERT_AFTER, messages=3)
     house.await_serving("dtmf-v1.2")
     while week.passed < 7 * DAY:
         week.hours(6)
-    begun, ended = week.messages()
+    eventually(lambda: len(week.hook.posts) == 4)
+    begun, ended, stopped, arrived = week.messages()
     assert "uploads" in begun and "uploads" in ended
+    assert "dtmf-v1.2 was rejected" in stopped and "dtmf-v1.2 was rejected" in arrived and "(over: " in arrived
     titles = [post.json["title"] for post in week.hook.posts]
-    assert [title.rpartition(" ")[2] for title in titles] == ["firing", "over"], titles
+    assert [title.rpartition(" ")[2] for title in titles] == ["firing", "over"] * 2, titles
     assert len(house.history("upkeep-trouble")) == 1
-    assert house.history("alert-firing") == []  # all that is not upkeep's
+    assert house.history("alert-firing") == []  # all that is neither upkeep's nor a rejection
     assert len(list(house.log_dir.glob("access.log.*"))) >= 5

@@ -46,7 +46,8 @@ def find(directory: Path, model: str = "") -> ModelFiles:
     tokens = next((name for name in TOKENS if name in names), None)
     chosen = _named(directory, model) if model else _choose(names)
     if tokens is None:
-        raise BadSenseVoiceFiles(f"cannot find the tokens: neither {' nor '.join(TOKENS)} is there")
+        first, second = TOKENS
+        raise BadSenseVoiceFiles(f"cannot find the tokens: neither {first} nor {second} is there")
     cmvn = directory / CMVN if CMVN in names else None
     return ModelFiles(directory / chosen, directory / tokens, cmvn)
 

@@ -305,7 +305,8 @@ class _ClassSweep:
             if code == reasons.REMOVED:
                 continue
             if code == reasons.KEPT and row in self._reasons:
-                number, total = outcome.spared.get(words := f"kept: {self._reasons[row]}", (0, 0))
+                text = self._reasons[row]
+                number, total = outcome.spared.get(words := f"kept: {text}", (0, 0))
                 outcome.spared[words] = (number + 1, total + used)
             else:
                 self._tally.add(code, used)

@@ -9,13 +9,15 @@ from tests.fakes.answers import made
 
 from modelward.daemon.answers.status import StatusAnswer
 from modelward.daemon.cli import status
+from modelward.daemon.cli.render import local
 
+MOMENT = "2026-12-01T00:00:00.000Z"
 PROBE = {"off": "", "passed": 12, "failed": 1, "in_a_row": 0, "because": "", "p95_seconds": 0.214}
 LAST = {
-    "time": "2026-12-01T00:00:00.000Z", "passed": True, "seconds": 0.09, "version": "v1", "clip": "a.wav",
+    "time": MOMENT, "passed": True, "seconds": 0.09, "version": "v1", "clip": "a.wav",
     "expected": "555", "got": "5 5 5",
 }  # fmt: skip
-FAILING = {"in_a_row": 2, "because": "it answered 500", "failing_since": "2026-12-01T00:00:00.000Z"}
+FAILING = {"in_a_row": 2, "because": "it answered 500", "failing_since": MOMENT}
 BEAT = {"failures": 0, "because": "", "failing": False, "seconds_ago": 60.0}
 
 
@@ -29,15 +31,15 @@ BEAT = {"failures": 0, "because": "", "failing": False, "seconds_ago": 60.0}
             "probe    12 passed, 1 failed; it answered 500",
         ),
         ({"probe": PROBE | {"off": "no clip"}}, "probe    off: no clip"),
-        ({"probe": PROBE | FAILING}, "         it has failed since 2026-12-01T00:00:00.000Z"),
+        ({"probe": PROBE | FAILING}, f"         it has failed since {local(MOMENT)}"),
         (
             {"probe": PROBE | {"last": LAST}},
-            "         the last one at 2026-12-01T00:00:00.000Z: 90ms; a.wav expected “555”, got “5 5 5”",
+            f"         the last one at {local(MOMENT)}: 90ms; a.wav expected “555”, got “5 5 5”",
         ),
         ({"heartbeat": BEAT}, "heartbeat delivered 1m ago"),
         (
-            {"heartbeat": BEAT | {"failed": "2026-12-01T00:00:00.000Z", "failed_because": "it answered 500"}},
-            "         the last one that was not delivered, at 2026-12-01T00:00:00.000Z: it answered 500",
+            {"heartbeat": BEAT | {"failed": MOMENT, "failed_because": "it answered 500"}},
+            f"         the last one that was not delivered, at {local(MOMENT)}: it answered 500",
         ),
         ({"heartbeat": BEAT | {"because": "it answered 500"}}, "heartbeat not delivered 1m ago: it answered 500"),
         (

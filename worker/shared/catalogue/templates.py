@@ -23,6 +23,8 @@ MAX_KNOWN_CHARS: Final = 500
 SHORT_LETTERS: Final = 12
 WORD_HOLES: Final = frozenset({"gate", "open_gate", "kind", "verb", "state", "stage", "what", "because"})
 """The placeholders that may hold a single word, which is translated. In others it may be a name."""
+GATE_HOLES: Final = frozenset({"gate", "open_gate"})
+"""The placeholders that hold the name of a gate."""
 FREE_HOLES: Final = frozenset({"text", "names"})
 """The placeholders of short templates that may hold many words."""
 NUMBER_HOLE: Final = "count"
@@ -128,11 +130,15 @@ class _Translation:
     def _filled(self, template: Template, values: list[str], depth: int) -> str:
         """The Chinese sentence; "" where so short a template matches by chance."""
         own = {name: self._value(name, v, depth) for name, v in zip(template.names, values, strict=True)}
-        if template.letters < SHORT_LETTERS:
+        if template.letters < SHORT_LETTERS and not self._has_gate(template, values):
             for name, value in zip(template.names, values, strict=True):
                 if name not in FREE_HOLES and (", " in value or (own[name] == value and _is_doubtful(name, value))):
                     return ""
         return _HOLE.sub(lambda hole: own.get(hole[1], hole[0]), template.chinese)
+
+    def _has_gate(self, template: Template, values: list[str]) -> bool:
+        """Whether it names one of our gates: then it does not match by chance."""
+        return any(n in GATE_HOLES and v in self._whole for n, v in zip(template.names, values, strict=True))
 
     def _value(self, name: str, value: str, depth: int) -> str:
         if name in WORD_HOLES and (word := self._whole.get(value)):

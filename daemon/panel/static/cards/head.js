@@ -25,7 +25,6 @@ export function head() {
   watch(['status'], ({ status }) => {
     say(live, status.live || t('status.no_version'));
     setBadge(state, 'status', status.ready ? 'ready' : status.serving ? 'loading' : 'failed');
-    say(state, status.ready ? t('status.ready') : status.state);
     say(workers, t('status.workers', { ready: f.count(status.workers?.ready), total: f.count(status.workers?.total) }));
     say(daemon, t('status.daemon', { version: status.version ?? '', pid: status.pid ?? '', span: status.uptime_seconds < 60 ? t('time.under_a_minute') : f.span(status.uptime_seconds) }));
     const { version: named, because } = status.link ?? {};

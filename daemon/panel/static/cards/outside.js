@@ -15,7 +15,7 @@ function lastProbe(last) {
 export function probe() {
   const state = badge('probe', 'off');
   const counts = h('span', {});
-  const last = h('span', { class: 'quiet grow' });
+  const last = h('span', { class: 'quiet last' });
   const trouble = h('span', { class: 'bad-text' });
   const element = h('div', { class: 'row check', role: 'status', 'aria-label': t('probe.title'), hidden: true },
     h('span', { class: 'kind' }, t('probe.title')), state, counts, trouble, last);
