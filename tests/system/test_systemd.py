@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -335,6 +336,57 @@ def test_the_articles_scripts_as_they_stand_there_do_the_service_no_harm(service
     assert load.failures == []
     assert (service.main_pid, {w["pid"] for w in service.workers()}) == (main, workers)
     box.run(["modelward", "activate", "dtmf-v1.0"])
+
+
+def _firing(service: Service) -> list[str]:
+    return [a["message"] for a in service.api.get("/v1/alerts").data["alerts"] if a["state"] == "firing"]
+
+
+def test_the_articles_logrotate_and_panel_do_the_service_no_harm_and_an_alert_tells_what_they_spoil(
+    service: Service,
+) -> None:
+    """Both call `supervisorctl`, which has nothing to restart here. `create 644 root root` makes a log of root's."""
+    box, main, workers = service.box, service.main_pid, {w["pid"] for w in service.workers()}
+    article.place(box.root, "")
+    logs, config = Path("/var/log/modelward"), "/etc/logrotate.d/sensevoice"
+    box.run(["rm", "-rf", f"{article.PROJECT}/logs"])
+    box.run(["ln", "-s", str(logs), f"{article.PROJECT}/logs"])
+    rotate = ["logrotate", "-f", "-s", "/root/logrotate.state", config]
+    for name in ("sensevoice", "sensevoice-size"):
+        assert "skipping" in box.call([*rotate[:-1], f"/etc/logrotate.d/{name}"])[1]  # as it stands there
+    text = box.path(config).read_text()
+    box.path(config).write_text(re.sub(r" +# .*", "", text))
+    with service.load(1) as load:
+        assert "error running" in box.call(rotate)[1]  # its postrotate
+        trouble = f"cannot write {logs}/modelward.log: Permission denied; lines go to the file that had this name"
+        eventually(lambda: any(trouble in message for message in _firing(service)))
+        box.run(["modelward", "hold", "dtmf-v1.0"])
+        box.run(["modelward", "release", "dtmf-v1.0"])
+        box.run(["sh", "-c", f"chown modelward:modelward {logs}/*.log"])
+        panel = [f"{PREFIX}/bin/python", "/root/ops_panel.py"]
+        box.run(["systemd-run", "--unit=ops-panel", "--collect", *panel])
+        page = Service(box, port=5000)
+        eventually(lambda: page.ask("/")[0] == 200)
+        for path, status in (("/api/restart-service", (200, 500)), ("/api/cleanup-disk", (200,))):
+            assert page.ask(path)[0] in status
+        box.run(["systemctl", "stop", "ops-panel"])
+    assert load.failures == []
+    assert (service.main_pid, {w["pid"] for w in service.workers()}) == (main, workers)
+
+
+def test_our_log_is_in_the_journal_with_its_fields_where_it_is_forwarded(service: Service) -> None:
+    service.configure('[logs]\nforward = "journald"\n[workers]\ncount = 2\ndrain = 5\n')
+    service.box.run(["modelward", "reload"])
+    service.box.run(["modelward", "validate", "dtmf-v1.0", "--again"])
+    fields = ["MODELWARD_EVENT=accepted", "MODELWARD_VERSION=dtmf-v1.0", "SYSLOG_IDENTIFIER=modelward", "PRIORITY=6"]
+    command = ["journalctl", "-o", "json", "-n", "1", "--no-pager", *fields]
+    entry = json.loads(eventually(lambda: service.box.call(command)[1]))
+    assert entry["_SYSTEMD_UNIT"] == "modelward.service" and entry["MESSAGE"].startswith("accepted ")
+    assert service.ask("/api/predict", clip())[0] == 200
+    sent = ["journalctl", "-n", "1", "--no-pager", "-q", "MODELWARD_LOG=access", "MODELWARD_PATH=/api/predict"]
+    eventually(lambda: service.box.call(sent)[1])
+    service.configure()
+    service.box.run(["modelward", "reload"])
 
 
 def test_stop_ends_everything_and_the_next_connection_starts_nothing(service: Service) -> None:

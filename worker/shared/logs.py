@@ -63,7 +63,7 @@ class LogFile:
         self.path = path
         self.dropped = self.lost = 0
         self._name_seconds, self._look_at = name_seconds, 0.0
-        self._because = ""
+        self._because = self._former = ""
         self._torn = False
         self._stream = "" if path is not None else "standard output" if stream is sys.stdout else "standard error"
         self._fd = -1 if path is not None or stream is None else stream.fileno()  # None: it was closed at the start
@@ -86,11 +86,13 @@ class LogFile:
             return False
 
     def follow(self) -> str:
-        """Opens the file anew if another file has its name, or none. Returns why lines are dropped now, "" when they
-        are not.
+        """Opens the file anew if another file has its name, or none. Returns why lines are dropped now, or go to the
+        file that had its name; "" when neither is so.
         """
         with self._lock:
             self._follow(by_name=True)
+            if self._former:
+                return f"cannot write {self.path}: {self._former}; lines go to the file that had this name"
             if self._ready() or self._stream == "standard error" or (self.path is None and not self._stream):
                 return ""
             because = self._because or "it is closed"
@@ -128,10 +130,10 @@ class LogFile:
                 return
         old, torn = self._fd, self._torn
         self._fd, self._torn = -1, False
-        if self._open() or not mine.st_nlink:
+        if self._open(kept=mine.st_nlink > 0) or not mine.st_nlink:
             os.close(old)
         else:
-            self._fd, self._torn = old, torn
+            self._fd, self._torn, self._former = old, torn, self._because
 
     def close(self) -> None:
         """Nothing is written any more, whichever part still has it."""
@@ -151,28 +153,31 @@ class LogFile:
         if self.path is not None and self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        self._torn = False
+        self._torn, self._former = False, ""
 
-    def _open(self) -> bool:
+    def _open(self, *, kept: bool = False) -> bool:
+        """Opens the file by its name. With `kept`, lines go to the former file if that fails."""
         if self.path is None or time.monotonic() < self._retry_at:
             return False
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             fd = os.open(self.path, flags, 0o640)
         except OSError as e:
-            self._failed(e.strerror or str(e))
+            self._failed(e.strerror or str(e), kept=kept)
             return False
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            self._failed(f"{self.path} is not a regular file")
+            self._failed("it is not a regular file", kept=kept)
             return False
-        self._fd = fd
+        self._fd, self._former = fd, ""
         return True
 
-    def _failed(self, because: str) -> None:
+    def _failed(self, because: str, *, kept: bool) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         if self._because != because:
             text = f"cannot write {self.path}: {because}; lines are dropped\n"
+            if kept:
+                text = f"cannot write {self.path}: {because}; lines go to the file that had this name\n"
             _to_standard_error(text.encode("utf-8", "backslashreplace"))
         self._because = because
 

@@ -92,17 +92,22 @@ def test_a_line_after_the_file_was_deleted_is_in_the_file_of_that_name(tmp_path:
         path.unlink()
 
 
-def test_a_renamed_file_gets_lines_until_another_could_be_opened_and_none_is_lost(tmp_path: Path) -> None:
+def test_a_renamed_file_gets_lines_until_another_could_be_opened_and_none_is_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "error.log"
     file = LogFile(path, name_seconds=0)
     file.write(b"1\n")
     path.rename(tmp_path / "error.log.1")
     path.mkdir()  # nothing can be opened there
     file.write(b"2\n")
+    trouble = f"cannot write {path}: Is a directory; lines go to the file that had this name"
+    assert file.follow() == trouble and capfd.readouterr().err == f"{trouble}\n"
     path.rmdir()
     path.touch()
     file._retry_at = 0.0
     file.write(b"3\n")
+    assert file.follow() == ""
     assert (tmp_path / "error.log.1").read_bytes() == b"1\n2\n"
     assert path.read_bytes() == b"3\n"
     assert file.dropped == 0
