@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.fakes.clock import FakeClock
+from tests.house import free_port
+from tests.support import ended_after, eventually
 
 from modelward.daemon.config.load import Config, parse
 from modelward.daemon.upkeep.logs.forwarding import FIRST_LINES, LogForwarding
 from modelward.worker.shared.log_lines import line_of, now
+
+RSYSLOGD = shutil.which("rsyslogd") or shutil.which("rsyslogd", path="/usr/sbin")
 
 
 def append(directory: Path, name: str, *events: str) -> None:
@@ -207,3 +214,30 @@ def test_at_the_end_all_is_passed_on_or_counted(tmp_path: Path, receiver: Receiv
         log.write(line_of({"time": now(), "event": "x" * 1000}) * 3000)
     sentence = f"cannot forward the last lines to syslog:unix:{tmp_path}/log: 3000 are in the files alone"
     assert works.close() == sentence and works.dropped == 3000
+
+
+@pytest.mark.skipif(RSYSLOGD is None, reason="rsyslogd is not installed (apt-get install rsyslog)")
+@pytest.mark.parametrize("way", ["unix", "udp"])
+def test_a_real_rsyslog_reads_what_we_send(tmp_path: Path, way: str) -> None:
+    written, port = tmp_path / "written", free_port()
+    target = f"unix:{tmp_path}/log" if way == "unix" else f"udp://127.0.0.1:{port}"
+    inputs = f'input(type="imuxsock" Socket="{tmp_path}/log")\ninput(type="imudp" address="127.0.0.1" port="{port}")\n'
+    (tmp_path / "rsyslog.conf").write_text(
+        'module(load="imuxsock" SysSock.Use="off")\nmodule(load="imudp")\n'
+        f"{inputs}"
+        'template(name="t" type="string" string="%programname% %procid% %pri-text% %msg:::drop-last-lf%\\n")\n'
+        f'action(type="omfile" file="{written}" template="t")\n'
+    )
+    command = [str(RSYSLOGD), "-n", "-f", str(tmp_path / "rsyslog.conf"), "-i", str(tmp_path / "rsyslog.pid")]
+    config = parse(f'logs.dir = "{tmp_path}/logs"\nlogs.forward = "syslog:{target}"', "test")
+    (tmp_path / "logs").mkdir()
+    with ended_after(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)):
+        eventually(lambda: (tmp_path / "rsyslog.pid").exists() and (tmp_path / "log").exists())
+        works = LogForwarding(lambda: config, FakeClock(wall=1_700_000_000.0))
+        append(tmp_path / "logs", "modelward.log", "模型 was accepted")
+        assert asyncio.run(works.pass_on()) == ""
+        works.close()
+        eventually(lambda: written.exists() and written.read_text().count("\n") == 1)
+    begin, line = written.read_text().split("{", 1)
+    assert begin.split() == ["modelward", str(os.getpid()), "daemon.info"]
+    assert json.loads("{" + line)["event"] == "模型 was accepted"
