@@ -16,6 +16,7 @@ from .frontend import FEATURE_SIZE, Floats
 
 # quantised first: where both exist, the large one is the source of the small one
 PREFERRED: Final = ("model_quant.onnx", "model.int8.onnx", "model.onnx")
+_PYTORCH: Final = (".pt", ".pth", ".ckpt", ".safetensors")
 TOKENS: Final = ("tokens.json", "tokens.txt")
 CMVN: Final = "am.mvn"
 _QUANTISED: Final = ("quant", "int8", "q8")
@@ -64,7 +65,10 @@ def _choose(names: list[str]) -> str:
             return name
     graphs = [name for name in names if name.endswith(".onnx")]
     if not graphs:
-        raise BadSenseVoiceFiles("cannot find a model: no .onnx file is there")
+        because = "cannot find a model: no .onnx file is there"
+        if other := next((name for name in names if name.endswith(_PYTORCH)), ""):
+            because = f"{because}; {other} is for PyTorch: export it, or download the ONNX files instead"
+        raise BadSenseVoiceFiles(because)
     quantised = [name for name in graphs if any(mark in name.lower() for mark in _QUANTISED)]
     for candidates in (graphs, quantised):
         if len(candidates) == 1:

@@ -115,6 +115,12 @@ def test_several_models_without_a_usual_name_are_refused(tmp_path: Path) -> None
     assert "a.onnx, b.onnx are there" in refusal(tmp_path)
 
 
+def test_a_model_for_pytorch_alone_is_named_with_what_is_needed(tmp_path: Path) -> None:
+    for name in ("model.pt", "tokens.json"):
+        (tmp_path / name).touch()
+    assert "no .onnx file is there; model.pt is for PyTorch: export it" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["other.onnx", "../model-funasr/model.onnx", "/etc/passwd", ".."])
 def test_a_model_named_outside_the_version_is_refused(name: str) -> None:
     assert "no such file in the version" in refusal(FUNASR, model=name)
