@@ -45,15 +45,17 @@ async function ends(id) {
 const pause = (milliseconds) => new Promise((resolve) => { window.setTimeout(resolve, milliseconds); });
 
 /**
- * Sends what is missing of `files` and finishes; `progress(bytes)` is called with what is there. `stopped()` ends it.
+ * Sends what is missing of `files` and finishes; `progress(bytes, because)` is called with what is there, and why a
+ * piece is tried again. `stopped()` ends it.
  * Resolves to {ok, message}; what came is kept unless it succeeded.
  */
 export async function send(upload, files, pieceBytes, progress, stopped) {
   let there = upload.files.map((each) => each.received);
   let failures = 0;
+  let because = '';
   for (let index = 0; index < files.length;) {
     if (stopped()) return { ok: false, message: t('upload.stopped') };
-    progress(there.reduce((sum, each) => sum + each, 0));
+    progress(there.reduce((sum, each) => sum + each, 0), because);
     const file = files[index];
     if (there[index] >= file.size) {
       index += 1;
@@ -64,16 +66,19 @@ export async function send(upload, files, pieceBytes, progress, stopped) {
     if (answer.ok) {
       there[index] = answer.data.received;
       failures = 0;
+      because = '';
       continue;
     }
     failures += 1;
+    because = answer.message;
     if (failures >= TRIES || ![0, 409].includes(answer.status)) return answer;
+    progress(there.reduce((sum, each) => sum + each, 0), because);
     await pause(PAUSE_MS * failures);
     const now = await ends(upload.id);
     if (now) there = now;
     else if (answer.status) return answer;
   }
-  progress(upload.bytes);
+  progress(upload.bytes, '');
   return post(`/v1/uploads/${upload.id}/finish`);
 }
 

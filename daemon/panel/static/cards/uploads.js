@@ -38,9 +38,10 @@ async function go(upload, files) {
   const state = { stopped: false, there: upload.received, bytes: upload.bytes };
   running.set(upload.id, state);
   changed();
-  const progress = (bytes) => {
+  const progress = (bytes, because) => {
     state.there = bytes;
-    update('busy', t('upload.progress', { there: f.bytes(bytes), bytes: f.bytes(upload.bytes), percent: f.percent((100 * bytes) / Math.max(1, upload.bytes)) }));
+    const there = t('upload.progress', { there: f.bytes(bytes), bytes: f.bytes(upload.bytes), percent: f.percent((100 * bytes) / Math.max(1, upload.bytes)) });
+    update('busy', because ? `${there} – ${because}` : there);
     state.show?.();
   };
   const answer = await send(upload, files, PIECE_BYTES, progress, () => state.stopped);
