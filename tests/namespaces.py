@@ -38,3 +38,13 @@ def over_a_file(covered: Path, by: Path) -> tuple[str, ...]:
     in_private_mounts("")
     script = 'mount --bind "$0" "$1" && shift && exec "$@"'
     return ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(by), str(covered))
+
+
+def read_only(directory: Path) -> tuple[str, ...]:
+    """What goes before a command line so that this program can write nothing in the directory, and everybody else can.
+
+    Skips the test where no private mount namespace can be had.
+    """
+    in_private_mounts("")
+    script = 'mount --bind -o ro "$0" "$0" && exec "$@"'
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(directory))

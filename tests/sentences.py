@@ -58,6 +58,7 @@ LABELS: Final = (
     *(
         "alerts",
         "probe",
+        "models",
         "heartbeat",
         "mute",
         "unmute",

@@ -127,6 +127,7 @@ COVERED_BY: dict[str, str] = {
     "system/test_hung_disks.py": "daemon/system/safe_read.py",
     "system/test_jobs.py": ("daemon/controllers/jobs.py daemon/jobs/jobs_seen.py daemon/jobs/job_scan.py"),
     "system/test_links.py": "daemon/controllers/link_moves.py",
+    "system/test_foreign_roots.py": "daemon/controllers/root_notices.py",
     "system/test_misplaced_links.py": "daemon/controllers/misplaced_watch.py",
     "system/test_outside_cleaners.py": "daemon/controllers/disk_reads.py",
     "system/test_settings.py": (

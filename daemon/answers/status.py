@@ -117,12 +117,14 @@ class StatusAnswer(Struct, frozen=True):
     """The whole at a glance. `live` is the version that is served, by the name that the link gives it.
 
     `previous` is what a rollback goes back to, "" for nothing. `link` is there while the link says something else;
+    `root` says what holds for a model root in which nothing can be written, "" for any other;
     `waiting` is a version that waits before its rollout. `version` is the release of the daemon, `pid` its process,
     `uptime_seconds` its age.
     """
 
     live: str
     link: VersionReason | None
+    root: str
     serving: str
     previous: str
     ready: bool

@@ -40,10 +40,12 @@ class UploadReport(Struct, frozen=True):
 
 
 class UploadsAnswer(Struct, frozen=True):
-    """The uploads that are not finished, the newest last; a piece may have `piece_bytes` at most."""
+    """The uploads that are not finished, the newest last; a piece may have `piece_bytes` at most. `refused` is why none
+    is taken, "" when they are."""
 
     uploads: list[UploadReport]
     piece_bytes: int
+    refused: str = ""
 
 
 class UploadPiece(Struct, frozen=True):

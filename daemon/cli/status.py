@@ -102,6 +102,8 @@ def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
     if (link := status.link) is not None:
         names = f"{label('names')} {clean(link.version)}: " if link.version else ""
         facts.append(("link", paint(f"{names}{local_text(clean(link.because))}", "yellow", colour)))
+    if status.root:
+        facts.append(("models", local_text(clean(status.root))))
     workers = status.workers
     because = f" ({clean(workers.because)})" if workers.because else ""
     facts.append(("workers", local_text(f"{workers.ready} of {workers.total} ready{because}")))

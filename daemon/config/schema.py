@@ -44,7 +44,8 @@ class Models(Section):
     )
     link: Annotated[str, validators.plain_name] = Field(
         default="current",
-        description="Symbolic link inside `root` that names the live version; `ln` and `mv` may move it.",
+        description="Symbolic link inside `root` that names the live version; `ln` and `mv` may move it. `state`: the "
+        "link is `current` in `control.state_dir`, for a root that is read-only or belongs to another program.",
     )
     kind: Literal["sensevoice", "tensor"] = Field(
         default="sensevoice",

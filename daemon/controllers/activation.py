@@ -23,6 +23,7 @@ from ..models import decisions as d
 from ..models import link
 from ..models.activation_policy import ActivationFacts, ActivationPolicy, decide, once_accepted
 from ..models.lifecycle import VersionState
+from ..models.link_place import at_of
 from ..models.snapshot import RootSeen
 from ..state.async_store import AsyncStore, CannotKeep
 from ..status import serving_state as pos
@@ -366,9 +367,9 @@ class Activation:
 
     async def _put_link(self, version: str, digest: str) -> None:
         """Moves the link; records the intent first. Raises ModelwardError, and then the link is as before."""
-        models = self._config().models
+        root, at = self._config().models.root, at_of(self._validation.sight)
         await self._async_store.do(lambda store: pos.intend(store, version, digest))
-        await asyncio.to_thread(link.switch, models.root, models.link, version, files=self._files)
+        await asyncio.to_thread(link.switch, root, at, version, files=self._files)
         self.moves.named = version
 
     async def _move_link(self, version: str, digest: str, because: str) -> bool:

@@ -32,6 +32,7 @@ from ..models.activation_policy import ActivationRequest
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
 from ..models.no_version import why_no_version
+from ..models.snapshot import RootSeen
 from ..state.async_store import AsyncStore
 from ..state.store import HistoryEntry
 from ..status import views
@@ -332,8 +333,9 @@ class AdminService:
         if validation.catalog.get(version) is None:
             await validation.scan()
         if validation.catalog.get(version) is None:
-            models = self._snapshot().config.models
-            why = await asyncio.to_thread(why_no_version, models.root, models.link, version[:MAX_TYPED])
+            root, sight = self._snapshot().config.models.root, validation.sight
+            at = sight.linked.at if isinstance(sight, RootSeen) else ""
+            why = await asyncio.to_thread(why_no_version, root, at, version[:MAX_TYPED])
             raise NotKnown(f"cannot {verb} {version[:255]!r}: {why}; {self._still()}")
 
     def _still(self) -> str:

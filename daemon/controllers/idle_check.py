@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from ..config.load import Config
+from ..models import link_place
 from ..models.artifacts import is_whole
 from ..models.lifecycle import VersionState
+from ..models.link_place import LinkPlace
 from ..models.scan import scan_candidates
 from ..models.snapshot import Names, RootSeen
 from ..status.snapshot import Snapshot
@@ -38,7 +40,7 @@ class Rest:
     """The state that the last round left, for the comparison."""
 
     root: Path
-    link: str
+    place: LinkPlace
     sight: RootSeen
     settled: frozenset[str]
     copies: frozenset[str]
@@ -101,13 +103,15 @@ class IdleCheck:
 
 def unchanged(rest: Rest) -> bool:
     """Whether a scan now finds what the last round found."""
+    if link_place.find(rest.root, rest.place) != rest.sight.linked:
+        return False  # mounted anew, to be read only or no longer
     if rest.trace and all(_mark(path) == mark for path, mark in rest.trace.items()):
         return True
     places = [f"{place}/." for place in (rest.root, *rest.copies)]  # itself, should it be a link
-    live = f"{rest.root}/{rest.link}/."  # should it lead there over other links
+    live = f"{rest.root / rest.sight.linked.at}/."  # should it lead there over other links
     found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before the scan
     found[live] = _mark(live)
-    seen = scan_candidates(rest.root, rest.link, rest.sight, rest.settled)
+    seen = scan_candidates(rest.root, rest.place, rest.sight, rest.settled)
     if seen != rest.sight or not all(map(is_whole, rest.copies)):
         return False
     rest.trace.clear()
@@ -148,5 +152,5 @@ def at_rest(seen: Snapshot) -> Rest | None:
     if sum(not p.attached for p in workers.peers) != workers.wanted:
         return None
     accepted = (e.artifact for e in entries if e.state is VersionState.ACCEPTED)
-    models = seen.config.models
-    return Rest(models.root, models.link, sight, frozenset(e.name for e in entries), frozenset(accepted))
+    place = link_place.place_of(seen.config)
+    return Rest(seen.config.models.root, place, sight, frozenset(e.name for e in entries), frozenset(accepted))

@@ -81,7 +81,7 @@ class Maintenance:
         self._tasks: list[asyncio.Task[None]] = []
         self._forward_task: asyncio.Task[None] | None = None
         self._begun = self._tidied = False
-        self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
+        self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids, left_alone=self._left_alone)
         self.forwarding = LogForwarding(config, clock)
         self.downloads = LogDownloads(self._upkeep, clock)
         self._found: dict[str, tuple[str, ...]] = {}
@@ -267,6 +267,16 @@ class Maintenance:
             return self._keep_compiled()
         return retention_decides(rule)
 
+    def _left_alone(self) -> dict[str, str]:
+        """Classes that are not swept, each with the reason: the model root, when it is not ours to clean."""
+        sight = self._validation.sight
+        if not isinstance(sight, RootSeen):
+            return {}
+        why = sight.linked.read_only
+        if not why and sight.owner != os.geteuid():
+            why = f"uid {sight.owner} owns it and we are uid {os.geteuid()}"
+        return {"versions": f"{why}; its owner removes versions"} if why else {}
+
     def _kept_versions(self) -> dict[str, str]:
         """Every version, with the reason why it must stay; "" when it may go."""
         versions = [
@@ -300,6 +310,8 @@ class Maintenance:
             found[position.serving.version] = "serving"
         if isinstance(sight, RootSeen) and isinstance(sight.link, Names):
             found[sight.link.version] = "live"
+        if isinstance(sight, RootSeen) and sight.linked.read_only:
+            found |= {seen.name: sight.linked.read_only for seen in sight.versions}
         return found
 
     def _keep_compiled(self) -> Keep:

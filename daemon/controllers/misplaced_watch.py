@@ -24,7 +24,7 @@ class MisplacedWatch:
         """Takes the result of a scan."""
         before = self.found
         self.found = {
-            f"{seen.name}/{name}": sentence(models.root, models.link, seen.name, name, to)
+            f"{seen.name}/{name}": sentence(models.root, sight.linked.at, seen.name, name, to)
             for seen in sight.versions
             for name, to in seen.misplaced
         }

@@ -23,7 +23,7 @@ from ..answers.commands import CommandOutcome
 from ..answers.uploads import UploadFile, UploadFileReport, UploadPiece, UploadReport, UploadsAnswer
 from ..config.load import Config
 from ..errors import NotKnown, Refused
-from ..models import fetch_parts, link
+from ..models import fetch_parts, link, link_place
 from ..models import upload_rules as rules
 from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen
@@ -88,7 +88,7 @@ class VersionUploads:
 
     async def _clean(self) -> None:
         """Removes what was abandoned; a model root that cannot be read and a wrong clock are reported by others."""
-        if await self._maintenance.clock_trouble_now():
+        if self._read_only() or await self._maintenance.clock_trouble_now():
             return
         root, now = self._config().models.root, self._clock.wall()
         try:
@@ -104,10 +104,12 @@ class VersionUploads:
 
     async def uploads(self) -> UploadsAnswer:
         found = await self._on_thread("show uploads", self._area().seen)
-        return UploadsAnswer([_report(upload) for upload in found], rules.MAX_CHUNK_BYTES)
+        return UploadsAnswer([_report(upload) for upload in found], rules.MAX_CHUNK_BYTES, self._read_only())
 
     async def begin(self, version: str, kind: str, files: list[UploadFile]) -> UploadReport:
         """A new upload. Raises Refused."""
+        if why := self._read_only():
+            raise Refused(f"cannot upload {version[:255]}: {why}")
         begin = partial(self._area().begin, version, kind, files, self._config().models.link)
         async with self._one:
             return _report(await self._on_thread(f"upload {version[:255]}", begin))
@@ -153,6 +155,11 @@ class VersionUploads:
             version = await self._on_thread("drop an upload", partial(self._area().drop, upload))
         return CommandOutcome(True, f"the upload of {version} is dropped")
 
+    def _read_only(self) -> str:
+        """Why nothing can be written in the model root, as of the last scan; "" when it can."""
+        sight = self._validation.sight
+        return sight.linked.read_only if isinstance(sight, RootSeen) else ""
+
     def _may_go_on(self) -> None:
         if self._stop.is_set():
             raise Refused("cannot go on: the daemon ends; what came is kept")
@@ -181,6 +188,8 @@ class VersionUploads:
         entry = self._validation.catalog.get(version)
         if not isinstance(self._validation.sight, RootSeen):
             return "the model root can't be read"
+        if why := self._read_only():
+            return why
         if self._async_store.unread:
             return "the state can't be read: it may be held"
         if entry is None:
@@ -200,7 +209,8 @@ class VersionUploads:
     def _check_again(self, version: str, loop: asyncio.AbstractEventLoop) -> None:
         """On the thread, which may have waited long: what the version is needed for can have changed meanwhile."""
         models, answer = self._config().models, Future[str]()
-        found = link.read(models.root, models.link)  # first: it is the disk that may take long
+        at = link_place.find(models.root, link_place.place_of(self._config())).at
+        found = link.read(models.root, at)  # first: it is the disk that may take long
         loop.call_soon_threadsafe(lambda: answer.set_result(self._must_stay(version)))
         try:
             why = answer.result(ANSWER_SECONDS)

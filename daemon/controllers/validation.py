@@ -23,6 +23,7 @@ from ..models.artifacts import is_whole
 from ..models.catalog import Catalog, CatalogEntry
 from ..models.form_plan import WantedForm
 from ..models.lifecycle import VersionEvent, VersionState
+from ..models.link_place import place_of
 from ..models.scan import scan_candidates
 from ..models.settle import ARRIVING, NOT_JUDGED, Unfit, proves_itself, quiet_at
 from ..models.snapshot import RootAbsent, Sight, VersionSeen
@@ -38,6 +39,7 @@ from .child_requests import candidate
 from .child_work import ChildWork
 from .copy_watch import CopyWatch
 from .misplaced_watch import MisplacedWatch
+from .root_notices import RootNotices
 from .verdict_memory import SignedBefore, VerdictMemory
 
 BROKE = "an error in the daemon, which is in the log"
@@ -74,7 +76,7 @@ class Validation:
         self._wanted = ""
         self.copy: WantedForm | None = None
         self._asked: dict[str, None] = {}
-        self.misplaced = MisplacedWatch(async_store)
+        self.misplaced, self.root_notices = MisplacedWatch(async_store), RootNotices(async_store)
         self.copies = CopyWatch()
         self.still_seconds = 0.0
         self.catalog = Catalog()
@@ -106,7 +108,7 @@ class Validation:
             return await self._scan(before)
 
     async def _scan(self, first: Callable[[], str]) -> str:
-        models = self._config().models
+        models, place = self._config().models, place_of(self._config())
         settled = frozenset(
             e.name for e in self.catalog.entries() if e.state in (VersionState.ACCEPTED, VersionState.REJECTED)
         )
@@ -114,7 +116,7 @@ class Validation:
         copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is VersionState.ACCEPTED}
 
         def on_thread() -> tuple[str, Sight, frozenset[str]]:
-            said, seen = first(), scan_candidates(models.root, models.link, before, settled)
+            said, seen = first(), scan_candidates(models.root, place, before, settled)
             return said, seen, self.copies.check(copies.values())
 
         said, self.sight, lost = await asyncio.to_thread(on_thread)
@@ -132,7 +134,8 @@ class Validation:
             if note.kind == "vanished":
                 self._async_store.note("vanished", note.version, "its directory is gone")
                 self._asked.pop(note.version, None)
-        self.misplaced.take(self.sight, self._config().models)
+        await self.root_notices.take(self.sight, models.root)
+        self.misplaced.take(self.sight, models)
         gone = [name for name, copy in copies.items() if copy in lost]
         for name in gone:  # removed or damaged: validating again makes a new one
             entry = self.catalog.get(name)
@@ -293,7 +296,7 @@ class Validation:
         config = self._config()
         return candidate(
             config,
-            config.models.root / seen.name,
+            config.models.root / seen.within / seen.name,
             live_artifact,
             capacity=capacity(),
             available_bytes=available_bytes(),

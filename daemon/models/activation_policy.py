@@ -72,7 +72,8 @@ class ActivationFacts(Struct, frozen=True):
 
     `serving`: what the workers were last ordered to serve; None after a start until the first decision. `last_good`:
     what served last, if its private copy is usable. `previous`: what served before it. `link_bad_seconds`: for how long
-    the link has named no version. `root_absent`: why the root cannot be read, "" when it can.
+    the link has named no version. `root_absent`: why the root cannot be read, "" when it can. `link_fixed`: why the
+    daemon cannot move the link, "" when it can. `itself`: what to do about a root that holds a version's files itself.
     """
 
     link: LinkState
@@ -84,6 +85,8 @@ class ActivationFacts(Struct, frozen=True):
     link_bad_seconds: float = 0.0
     asked: ActivationRequest | None = None
     root_absent: str = ""
+    link_fixed: str = ""
+    itself: str = ""
 
     def version(self, name: str) -> Standing | None:
         return next((v for v in self.versions if v.name == name), None)
@@ -154,7 +157,11 @@ def _named(facts: ActivationFacts, policy: ActivationPolicy, name: str) -> Decis
 
 def _steady(facts: ActivationFacts, policy: ActivationPolicy, live: Standing) -> Decision:
     """The link, the record and the workers agree."""
-    if better := _better(facts, policy, live.name):
+    better = _better(facts, policy, live.name)
+    if facts.link_fixed and isinstance(better, Activate):
+        because = f"{better.because}, and the link cannot be moved: {facts.link_fixed}; {_still(facts)}"
+        return Complain(because, better.version, better.digest)
+    if better and not facts.link_fixed:
         return better
     if live.state is VersionState.REJECTED:
         because = f"{live.name} is live and was rejected since: {live.because}; {_still(facts)}"
@@ -175,8 +182,13 @@ def _unnamed(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
         if policy.activation == "manual":
             return Keep("there is no link, and only the operator moves it")
         best = _highest(v for v in facts.versions if not v.held)
+        if best is None and facts.itself:
+            return Complain(f"there is no version: {facts.itself}")
         if best is None:
             return Keep("there is no link and no accepted version yet")
+        if facts.link_fixed:  # it serves all the same, and the next decision complains
+            because = f"there is no link, and none can be made; {best.name} is the highest accepted version"
+            return Activate(best.name, best.digest, "start", because, move_link=False)
         return Activate(
             best.name, best.digest, "auto", f"there is no link; {best.name} is the highest accepted version"
         )
@@ -191,6 +203,8 @@ def _unnamed(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
 def _requested(facts: ActivationFacts, policy: ActivationPolicy, asked: ActivationRequest) -> Decision:
     if isinstance(facts.link, NotALink):
         return Refuse(f"cannot {asked.kind}: the link can't be moved: {facts.link}; {_still(facts)}")
+    if facts.link_fixed and (asked.kind == "rollback" or facts.link != Names(asked.version)):
+        return Refuse(f"cannot {asked.kind}: the link can't be moved: {facts.link_fixed}; {_still(facts)}")
     if asked.kind == "rollback":
         return _rollback(facts, asked)
     version = facts.version(asked.version)
@@ -241,6 +255,8 @@ def _put_back(
 ) -> Decision:
     """The link is wrong and something serves: the link is set to that version, if its files are still there."""
     about = (rejected.name, rejected.digest) if rejected else ("", "")
+    if facts.link_fixed:
+        return Complain(f"{because}; it cannot be put back: {facts.link_fixed}; {_still(facts)}", *about)
     if rejected is not None and policy.rejected_link == "keep":
         return _better(facts, policy, serving.name) or Complain(f"{because}; it was left; {_still(facts)}", *about)
     same = [v for v in facts.versions if v.digest == serving.digest]

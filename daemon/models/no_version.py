@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...worker.shared.file_kinds import kind_of
@@ -47,6 +48,20 @@ def link_in_place_of_a_version(root: Path, name: str) -> str:
     return (
         f"it is a link to {target}, and a version is a directory of its own: `rm {shlex.quote(name)}` and "
         f"`cp -rL {shlex.quote(target)} {shlex.quote(name)}` in {root} put a copy in its place"
+    )
+
+
+def itself_a_version(root: Path, files: Sequence[str]) -> str:
+    """What to do about a root without versions that holds a model's files itself; "" when it holds none.
+
+    `files` are the names of its entries that are no directories.
+    """
+    models = sorted(name for name in files if name.endswith(".onnx"))
+    if not models:
+        return ""
+    return (
+        f"{root} holds {models[0]} itself, and a version is a directory in the model root: move the files to {root}/v1,"
+        f" or mount the volume at {root}/v1"
     )
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
+from ...worker.shared.volume_entries import content_of, is_deleted_on_nfs, leads_into_data
 from ..names import is_unfinished, is_version_name, why_ignored
 from ..system.safe_paths import open_directory
-from . import link
+from . import link, link_place
+from .link_place import LinkPlace
 from .misplaced_links import MAX_MISPLACED, meant
-from .no_version import link_in_place_of_a_version
+from .no_version import itself_a_version, link_in_place_of_a_version
 from .snapshot import (
     RootAbsent,
     RootSeen,
@@ -45,9 +47,10 @@ _ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
 def scan_root(
-    root: Path, link_name: str, *, before: Sight | None = None, writing_of: Collection[str] = frozenset()
+    root: Path, place: LinkPlace, *, before: Sight | None = None, writing_of: Collection[str] = frozenset()
 ) -> Sight:
-    """The content of `root` now. `before` is the last result, so that unchanged manifests are not read again.
+    """The content of `root` now, and where the link is of those places that it may have. `before` is the last result,
+    so that unchanged manifests are not read again.
 
     `writing_of` are the versions for which it is checked whether a file is open for writing. That opens each of their
     files, so it is for versions that are about to be validated.
@@ -59,34 +62,62 @@ def scan_root(
         return RootAbsent(f"cannot read {root}: {e.strerror}")
     try:
         status = os.fstat(fd)
+        linked = link_place.find(root, place)
         with os.scandir(fd) as entries:
-            found = list(entries)
+            found = [e for e in entries if e.name != linked.at]
         names = [(e.name, e.is_dir(follow_symlinks=False)) for e in found]
-        links = [e.name for e in found if e.name != link_name and e.is_symlink() and is_version_name(e.name)]
-        wanted = sorted(n for n, directory in names if directory and n != link_name and is_version_name(n))
+        links = [e.name for e in found if e.is_symlink() and is_version_name(e.name)]
+        wanted = {n: "" for n, directory in names if directory and is_version_name(n)}
+        if content := content_of(fd):
+            wanted |= {n: content for n in links if leads_into_data(fd, n)}
         if len(wanted) > MAX_VERSIONS:
             return RootAbsent(f"cannot read {root}: {len(wanted)} versions, at most {MAX_VERSIONS}")
-        versions = [_version(root, fd, name, known.get(name), name in writing_of) for name in wanted]
-        others = sum(1 for n, _ in names if n != link_name) - len(wanted)
-        state = link.read(root, link_name)
+        versions = _versions(root, fd, wanted, known, writing_of)
+        state = link.read(root, linked.at)
         ignored = [(n, why) for n, directory in names if directory and (why := why_ignored(n))]
-        ignored += [(n, why) for n in links[:MAX_IGNORED] if (why := link_in_place_of_a_version(root, n))]
-        shown = tuple(sorted(ignored)[:MAX_IGNORED])
-        return RootSeen((status.st_dev, status.st_ino), state, tuple(v for v in versions if v), others, shown)
+        elsewhere = [n for n in links if n not in wanted]
+        ignored += [(n, why) for n in elsewhere[:MAX_IGNORED] if (why := link_in_place_of_a_version(root, n))]
+        return RootSeen(
+            (status.st_dev, status.st_ino),
+            state,
+            versions,
+            others=len(names) - len(wanted),
+            ignored=tuple(sorted(ignored)[:MAX_IGNORED]),
+            linked=linked,
+            owner=status.st_uid,
+            itself="" if versions else itself_a_version(root, [n for n, directory in names if not directory]),
+        )
     except OSError as e:
         return RootAbsent(f"cannot read {root}: {e.strerror}")
     finally:
         os.close(fd)
 
 
-def scan_candidates(root: Path, link_name: str, before: Sight, settled: frozenset[str]) -> Sight:
+def scan_candidates(root: Path, place: LinkPlace, before: Sight, settled: frozenset[str]) -> Sight:
     """The content of the model root now; on a thread. It checks for open files only in versions that may be validated
     next.
     """
     names: set[str] = set()
     with suppress(OSError):
         names = set(os.listdir(root)) - settled
-    return scan_root(root, link_name, before=before, writing_of=names)
+    return scan_root(root, place, before=before, writing_of=names)
+
+
+def _versions(
+    root: Path, fd: int, wanted: Mapping[str, str], known: Mapping[str, VersionSeen], writing_of: Collection[str]
+) -> tuple[VersionSeen, ...]:
+    """The versions by name. Of each, `wanted` has the directory of the root that holds it, "" for the root itself."""
+    within = {place: os.open(place, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd) for place in set(wanted.values()) - {""}}
+    try:
+        found = []
+        for name, place in sorted(wanted.items()):
+            seen = _version(root, within.get(place, fd), name, known.get(name), name in writing_of)
+            if seen is not None:
+                found.append(replace(seen, within=place) if place else seen)
+        return tuple(found)
+    finally:
+        for opened in within.values():
+            os.close(opened)
 
 
 class _Walk(Struct):
@@ -170,6 +201,8 @@ def _walk(root: Path, fd: int, prefix: str, depth: int, walk: _Walk) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
             path = prefix + entry.name
+            if is_deleted_on_nfs(entry.name):
+                continue
             with suppress(FileNotFoundError):  # gone since it was listed: the next scan finds another fingerprint
                 status = entry.stat(follow_symlinks=False)
                 link_of_version = stat.S_ISLNK(status.st_mode) and not depth and len(walk.misplaced) < MAX_MISPLACED

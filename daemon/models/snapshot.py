@@ -66,6 +66,16 @@ class Names(Struct, frozen=True):
 LinkState = Missing | NotALink | Dangling | Outside | Unreadable | Names
 
 
+class LinkFound(Struct, frozen=True):
+    """Where the link is: `at` is a name in the root or an absolute path. `fixed`: why it cannot be moved, "" when it
+    can. `read_only`: why nothing can be written in the root, "" when it can.
+    """
+
+    at: str = ""
+    fixed: str = ""
+    read_only: str = ""
+
+
 class VersionSeen(Struct, frozen=True):
     """One version's directory. With `error`, it could not be read, and its other facts mean nothing. `passing`: that
     was trouble of the machine (no descriptor, a disk that fails), and proves nothing about the version.
@@ -76,7 +86,8 @@ class VersionSeen(Struct, frozen=True):
     whole, and nothing in it has changed since (see scan). `sums_complete`: every file in SHA256SUMS exists; contents
     are not compared. `arriving` is the sign that more will come, "" for none. `misplaced` are links in it that were
     meant for the root, each with the version that it names there. `writing`: whether a file is open for writing; None
-    when that is unknown.
+    when that is unknown. `within` is the directory of the root that holds it, "" for the root itself: a root that
+    Kubernetes projects has its versions in the directory that `..data` leads to.
     """
 
     name: str
@@ -93,6 +104,7 @@ class VersionSeen(Struct, frozen=True):
     passing: bool = False
     arriving: str = ""
     misplaced: tuple[tuple[str, str], ...] = ()
+    within: str = ""
 
 
 class RootAbsent(Struct, frozen=True):
@@ -106,6 +118,8 @@ class RootSeen(Struct, frozen=True):
     versions.
 
     `ignored` are directories whose names no version can have, and links to directories elsewhere, each with the reason.
+    `linked` is where the link is, `owner` the root's uid. `itself` says what to do about a root that holds the files of
+    a version itself, "" for any other.
     """
 
     identity: tuple[int, int]
@@ -113,6 +127,9 @@ class RootSeen(Struct, frozen=True):
     versions: tuple[VersionSeen, ...]
     others: int = 0
     ignored: tuple[tuple[str, str], ...] = ()
+    linked: LinkFound = LinkFound()
+    owner: int = -1
+    itself: str = ""
 
     def version(self, name: str) -> VersionSeen | None:
         return next((v for v in self.versions if v.name == name), None)

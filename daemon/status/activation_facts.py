@@ -52,6 +52,8 @@ class FactsReader:
             link_bad_seconds=self._link_bad(sight),
             asked=asked,
             root_absent="" if isinstance(sight, RootSeen) else sight.because,
+            link_fixed=sight.linked.fixed if isinstance(sight, RootSeen) else "",
+            itself=sight.itself if isinstance(sight, RootSeen) else "",
         )
 
     def _link_bad(self, sight: Sight) -> float:

@@ -28,6 +28,7 @@ from ..answers.workers import WorkerReport
 from ..models import verdict as v
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
+from ..models.link_place import notice_of
 from ..models.snapshot import Names, RootSeen, Sight
 from ..system.clock import rfc3339
 from ..workers.peer import WorkerPeer
@@ -101,6 +102,7 @@ def status(
     return StatusAnswer(
         live=live,
         link=link(seen.versions, live),
+        root=notice_of(seen.versions.sight, seen.config.models.root),
         serving=serving.version if serving else "",
         previous=previous.name if previous else "",
         ready=ready,

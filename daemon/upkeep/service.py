@@ -95,6 +95,7 @@ SWEEPS_WITHOUT_GLANCE: Final = 5
 
 class Upkeep:
     """Disk and logs of one daemon. `keep(class)(unit)` gives why a unit must stay; `pids` are our processes.
+    `left_alone` are classes that are not swept at all, each with the reason.
 
     `keep` is called on the event loop. The function that it returns may be called from a thread, and uses what was true
     at that time.
@@ -106,13 +107,14 @@ class Upkeep:
         clock: Clock,
         *,
         keep: Callable[[str], Keep] = retention_decides,
+        left_alone: Callable[[], dict[str, str]] = dict,
         pids: Callable[[], Sequence[int]] = tuple,
         files: FileSystemPort | None = None,
         spawn: sweeper_client.SpawnSweeper = processes.spawn,
         argv: Sequence[str] = tuple(processes.python(sweeper_client.MODULE)),
     ) -> None:
         self._spawn, self._argv, self._one_errand = spawn, argv, asyncio.Lock()
-        self._config, self._clock, self._keep, self._pids = config, clock, keep, pids
+        self._config, self._clock, self._keep, self._pids, self._left_alone = config, clock, keep, pids, left_alone
         self._files = files or FileSystemPort()
         self._stop = threading.Event()
         self.clock_held = ""  # why the wall clock was not believed in the last pass
@@ -195,6 +197,7 @@ class Upkeep:
             target_free=Margin() if resting else margin(config.disk.target_free),
             dry_run=dry_run,
             clock_trouble=judged.refused,
+            left_alone=self._left_alone(),
         )
         if not dry_run and not by_hand and (nothing := await self._glance(given)):
             return self._answer(nothing, resting)

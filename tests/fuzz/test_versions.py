@@ -24,6 +24,7 @@ from tests.fuzz.strategies import (
     fuzzed,
     twisted,
 )
+from tests.roots import IN_ROOT
 from tests.support import PATIENCE_SECONDS
 from tests.versions import MODEL, tensor_version
 from tests.worker.shared.test_minisign import Signer
@@ -128,7 +129,7 @@ def test_a_look_at_a_version_with_any_sums_tells_what_is_there(data: bytes) -> N
         version.mkdir()
         (version / "SHA256SUMS").write_bytes(data)
         (version / "model.onnx").write_bytes(b"x")
-        sight = scan_root(Path(directory), "current", writing_of={"v1"})
+        sight = scan_root(Path(directory), IN_ROOT, writing_of={"v1"})
         assert isinstance(sight, RootSeen) and sight.versions[0].has_sums and not sight.versions[0].error
         made = context(version, checksums="required")
         assert not integrity.check(made).passed or sight.versions[0].files == 2

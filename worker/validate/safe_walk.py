@@ -1,8 +1,8 @@
 """Lists a version's files without ever leaving it.
 
 It walks by directory descriptor and opens with RESOLVE_BENEATH, so neither a link nor a concurrent rename can lead
-outside. It allows only regular files and directories, and a link that ends at a regular file inside the version. It
-reads no contents.
+outside. It allows only regular files and directories, and a link that ends at a regular file inside the version; in a
+volume that Kubernetes projects also the links to its directories. It reads no contents.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from ..sandbox.limits import libc
 from ..shared.file_kinds import kind_of
+from ..shared.volume_entries import content_of, is_deleted_on_nfs, is_of_volume, leads_into_data
 
 MAX_FILES: Final = 10_000
 MAX_DEPTH: Final = 8
@@ -66,11 +67,13 @@ def open_version(path: str) -> int:
 def files_of(root: int, passed_over: Collection[str] = ()) -> dict[str, FileSeen]:
     """Every regular file below the directory `root` by its relative name, links inside it by their own names.
 
-    `passed_over` names links directly in `root` that are no part of the version. Raises BadTree naming the first path
-    that is not allowed, OSError when something cannot be read or is gone.
+    `passed_over` names links directly in `root` that are no part of the version. The entries by which a volume is
+    projected are none either. Raises BadTree naming the first path that is not allowed, OSError when something cannot
+    be read or is gone.
     """
     found: dict[str, FileSeen] = {}
-    for name, seen in _walk(root, root, "", 1, passed_over):
+    projected = bool(content_of(root))
+    for name, seen in _walk(root, root, "", 1, passed_over, projected=projected):
         found[name] = seen
         if len(found) > MAX_FILES:
             raise BadTree(f"more than {MAX_FILES} files")
@@ -89,11 +92,13 @@ def open_file(root: int, name: str) -> int:
 
 
 def _walk(
-    root: int, directory: int, inside: str, depth: int, passed_over: Collection[str] = ()
+    root: int, directory: int, inside: str, depth: int, passed_over: Collection[str] = (), *, projected: bool = False
 ) -> Iterator[tuple[str, FileSeen]]:
     with os.scandir(directory) as entries:
         names = []
         for entry in entries:
+            if is_deleted_on_nfs(entry.name) or (projected and is_of_volume(entry.name)):
+                continue
             names.append(_checked_name(inside, entry.name))
             if len(names) > MAX_FILES:
                 raise BadTree(f"more than {MAX_FILES} entries in {inside or 'the version'}")
@@ -103,18 +108,39 @@ def _walk(
         if stat.S_ISREG(status.st_mode):
             yield path, FileSeen.of(status)
         elif stat.S_ISLNK(status.st_mode):
-            if name not in passed_over:
+            if name in passed_over:
+                continue
+            if projected and leads_into_data(root, name) and (child := _projected_directory(root, path)) >= 0:
+                yield from _within(root, child, path, depth)
+            else:
                 yield path, _through_link(root, path)
         elif stat.S_ISDIR(status.st_mode):
-            if depth >= MAX_DEPTH:
-                raise BadTree(f"{path} is deeper than {MAX_DEPTH} levels")
             child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-            try:
-                yield from _walk(root, child, path, depth + 1)
-            finally:
-                os.close(child)
+            yield from _within(root, child, path, depth)
         else:
             raise BadTree(f"{path} is {kind_of(status.st_mode)}")
+
+
+def _within(root: int, child: int, path: str, depth: int) -> Iterator[tuple[str, FileSeen]]:
+    """What a directory of the version holds; closes its descriptor."""
+    try:
+        if depth >= MAX_DEPTH:
+            raise BadTree(f"{path} is deeper than {MAX_DEPTH} levels")
+        yield from _walk(root, child, path, depth + 1)
+    finally:
+        os.close(child)
+
+
+def _projected_directory(root: int, path: str) -> int:
+    """A descriptor of the directory that a link of a projected volume leads to; -1 when it leads to none."""
+    try:
+        found = _open_beneath(root, path)
+    except FileNotFoundError:
+        return -1
+    if stat.S_ISDIR(os.fstat(found).st_mode):
+        return found
+    os.close(found)
+    return -1
 
 
 def _checked_name(inside: str, name: str) -> str:

@@ -19,10 +19,10 @@ export function kindOf(name) {
   return /\.(tar|tar\.gz|tgz|tar\.bz2|tbz2)$/.test(lower) ? 'tar' : '';
 }
 
-/** The unfinished uploads. */
+/** The unfinished uploads, and why none is taken ('' when they are): {uploads, refused}. */
 export async function unfinished() {
   const answer = await get('/v1/uploads');
-  return answer.ok ? answer.data.uploads : [];
+  return answer.ok ? answer.data : { uploads: [], refused: '' };
 }
 
 /** Announces a version; resolves to the answer, whose data is the upload. */
@@ -38,7 +38,7 @@ export function matched(upload, chosen) {
 
 /** Where the daemon says that the files of an upload end by now, or null. */
 async function ends(id) {
-  const found = (await unfinished()).find((each) => each.id === id);
+  const found = (await unfinished()).uploads.find((each) => each.id === id);
   return found ? found.files.map((each) => each.received) : null;
 }
 

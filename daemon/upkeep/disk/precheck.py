@@ -58,7 +58,7 @@ def glance(
 
     dry = replace(orders, dry_run=True, budget=Budget(files=0, bytes=0, seconds=MOST_SECONDS))
     outcome = sweep(dry, files=files, clock=clock, stop=_TimeUp(stop, seconds), keep=keep, report=report)
-    trashes = [f"{rule.path}/{TRASH}" for rule in orders.rules if not rule.ours]
+    trashes = [f"{rule.path}/{TRASH}" for rule in orders.rules if not rule.ours and rule.name not in orders.left_alone]
     if would_go or outcome.more or any(map(_holds_something, trashes)):
         return None
     outcome.dry_run = orders.dry_run

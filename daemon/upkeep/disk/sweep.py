@@ -37,7 +37,7 @@ _HELD = -2
 
 class Orders(Struct, frozen=True):
     """The parameters of one sweep. `now` is a trusted time (clock_guard.py). If `clock_trouble` is not empty, nothing
-    is removed.
+    is removed. `left_alone` are classes that are not touched, each with the reason.
     """
 
     rules: Sequence[ClassRule]
@@ -48,6 +48,7 @@ class Orders(Struct, frozen=True):
     budget: Budget = field(default_factory=Budget)
     dry_run: bool = False
     clock_trouble: str = ""
+    left_alone: dict[str, str] = field(default_factory=dict)
 
 
 def sweep(
@@ -119,6 +120,9 @@ class _Pass(Struct):
         """Opens and locks the directory of a class. None, with the reason in the outcome, when the class is skipped."""
         said = ClassOutcome(rule.name, rule.path)
         outcome.classes.append(said)
+        if why := self.orders.left_alone.get(rule.name):
+            said.note = f"{why}; nothing was touched"
+            return None
         try:
             fd = open_root(rule.path, self.files)
             stack.callback(self.files.close, fd)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.roots import IN_ROOT
 
 from modelward.daemon.controllers.idle_check import Rest, unchanged
 from modelward.daemon.models.scan import scan_root
@@ -33,9 +34,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def rest_of(root: Path) -> Rest:
-    sight = scan_root(root, "current")
+    sight = scan_root(root, IN_ROOT)
     assert isinstance(sight, RootSeen)
-    return Rest(root, "current", sight, frozenset({"v1.0", "v1.1"}), frozenset({str(root.parent / "copy")}))
+    return Rest(root, IN_ROOT, sight, frozenset({"v1.0", "v1.1"}), frozenset({str(root.parent / "copy")}))
 
 
 def swap(path: Path, target: str) -> None:

@@ -455,3 +455,50 @@ def test_only_what_needs_it_is_put_back() -> None:
     same = replace(live("v1", v("v1"), v("w1", digest="d-v1")), link=Names("w1"))
     assert isinstance(decide(same, MANUAL), Acknowledge)
     assert isinstance(decide(live("v1", v("v1"), v("v2", digest="d-v1")), AUTO), MakeLink)
+
+
+# a link that the daemon cannot move
+
+FIXED = "cannot write in /models: Read-only file system"
+
+
+@pytest.mark.parametrize(
+    ("facts", "decision"),
+    [
+        (live("v1", link_fixed=FIXED), ("Keep",)),
+        (live("v1", v("v1"), v("v2"), link_fixed=FIXED), ("Complain",)),
+        (live("v1", v("v1"), v("v2", digest="d-v1"), link_fixed=FIXED), ("Keep",)),
+        (
+            replace(live("v1", v("v1"), v("v2"), link_fixed=FIXED), link=Names("v2")),
+            ("Activate", "v2", "operator", (), True),
+        ),
+        (
+            replace(live("v1", v("v1"), v("v2", VersionState.REJECTED), link_fixed=FIXED), link=Names("v2")),
+            ("Complain",),
+        ),
+        (replace(live("v1", link_fixed=FIXED, link_bad_seconds=9), link=Dangling("x")), ("Complain",)),
+        (ActivationFacts(Missing(), (v("v1"), v("v2")), link_fixed=FIXED), ("Activate", "v2", "start", (), False)),
+    ],
+)  # fmt: skip
+def test_a_link_that_cannot_be_moved_is_followed_and_what_it_prevents_is_said(
+    facts: ActivationFacts, decision: tuple[object, ...]
+) -> None:
+    found = decide(facts, AUTO)
+    assert brief(found) == decision
+    if isinstance(found, Complain):
+        assert FIXED in found.because and "still serving v1" in found.because
+
+
+@pytest.mark.parametrize(("kind", "version", "decision"), [
+    ("activate", "v2", "Refuse"), ("rollback", "v1", "Refuse"), ("activate", "v1", "Acknowledge"),
+])  # fmt: skip
+def test_a_command_that_would_move_such_a_link_is_refused(kind: str, version: str, decision: str) -> None:
+    facts = live("v1", v("v1"), v("v2"), link_fixed=FIXED, previous=n("v2"), asked=ActivationRequest(kind, version))  # type: ignore[arg-type]
+    found = decide(facts, AUTO)
+    assert brief(found)[0] == decision
+    assert decision == "Acknowledge" or FIXED in str(found)
+
+
+def test_a_root_that_holds_a_models_files_itself_is_a_complaint_until_there_is_a_version() -> None:
+    assert brief(decide(ActivationFacts(Missing(), itself="move the files"), AUTO)) == ("Complain",)
+    assert brief(decide(ActivationFacts(Missing(), (v("v1"),), itself="move"), AUTO))[0] == "Activate"

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.roots import project
 
 from modelward.daemon.errors import Refused
 from modelward.daemon.models import link
@@ -211,3 +212,23 @@ def test_reads_every_way_an_operator_moves_it(root: Path, way: str) -> None:
     point(root, "v1.0")
     subprocess.run(["sh", "-c", way], cwd=root, check=True)
     assert link.read(root, "current") == Names("v1.1")
+
+
+def test_a_link_outside_the_root_names_a_version_by_its_path(root: Path, tmp_path: Path) -> None:
+    aside = tmp_path / "state" / "current"
+    aside.parent.mkdir()
+    assert link.read(root, str(aside)) == Missing()
+    (aside.parent / ".current.0123abcd").symlink_to("cut short")
+    for name in ("v1.0", "v1.1"):
+        link.switch(root, str(aside), name)
+        assert (os.readlink(aside), link.read(root, str(aside))) == (f"{root}/{name}", Names(name))
+    assert os.listdir(aside.parent) == ["current"] and sorted(os.listdir(root)) == ["v1.0", "v1.1"]
+    with pytest.raises(Refused, match="name v9: No such file or directory; it is as it was"):
+        link.switch(root, str(aside), "v9")
+
+
+def test_a_link_leads_to_a_version_that_kubernetes_projects(tmp_path: Path) -> None:
+    project(tmp_path, {"v1/model.onnx": b"1"})
+    link.switch(tmp_path, "current", "v1")
+    project(tmp_path, {"v1/model.onnx": b"2"})
+    assert (os.readlink(tmp_path / "current"), link.read(tmp_path, "current")) == ("v1", Names("v1"))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.roots import IN_ROOT
 
 from modelward.daemon.models.misplaced_links import MAX_MISPLACED, found, sentence
 from modelward.daemon.models.scan import scan_root
@@ -23,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def seen(root: Path) -> VersionSeen:
-    sight = scan_root(root, "current")
+    sight = scan_root(root, IN_ROOT)
     assert isinstance(sight, RootSeen)
     found = sight.version("v1")
     assert found is not None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.roots import IN_ROOT, project
 from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.models.no_version import why_no_version
@@ -60,7 +61,7 @@ def version(root: Path, name: str, **files: str) -> Path:
 
 
 def seen(root: Path, name: str, **options: object) -> VersionSeen:
-    sight = scan_root(root, "current", **options)  # type: ignore[arg-type]
+    sight = scan_root(root, IN_ROOT, **options)  # type: ignore[arg-type]
     assert isinstance(sight, RootSeen)
     found = sight.version(name)
     assert found is not None
@@ -68,7 +69,7 @@ def seen(root: Path, name: str, **options: object) -> VersionSeen:
 
 
 def names(root: Path) -> list[str]:
-    sight = scan_root(root, "current")
+    sight = scan_root(root, IN_ROOT)
     assert isinstance(sight, RootSeen)
     return [v.name for v in sight.versions]
 
@@ -87,7 +88,7 @@ def test_sees_versions_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "current").symlink_to("v1.1")
     os.mkfifo(tmp_path / "pipe")
-    sight = scan_root(tmp_path, "current")
+    sight = scan_root(tmp_path, IN_ROOT)
     assert isinstance(sight, RootSeen)
     assert [v.name for v in sight.versions] == ["v1.0", "v1.1"]
     assert sight.link == Names("v1.1")
@@ -104,7 +105,7 @@ def test_counts_bytes_and_files_of_the_whole_tree(tmp_path: Path) -> None:
 
 
 def test_an_empty_root_is_not_an_absent_one(tmp_path: Path) -> None:
-    sight = scan_root(tmp_path, "current")
+    sight = scan_root(tmp_path, IN_ROOT)
     assert isinstance(sight, RootSeen)
     assert (sight.versions, sight.link) == ((), Missing())
 
@@ -116,7 +117,7 @@ def test_a_root_that_cannot_be_read_is_absent_and_says_why(tmp_path: Path, kind:
         root.write_text("x")
     if kind == "dangling":
         root.symlink_to("nowhere")
-    sight = scan_root(root, "current")
+    sight = scan_root(root, IN_ROOT)
     assert isinstance(sight, RootAbsent)
     assert str(root) in sight.because
 
@@ -126,16 +127,16 @@ def test_a_root_without_permission_is_absent(common: Path) -> None:
     version(root, "v1")
     root.chmod(0)
     with unprivileged():
-        sight = scan_root(root, "current")
+        sight = scan_root(root, IN_ROOT)
     root.chmod(0o755)
     assert sight == RootAbsent(f"cannot read {root}: Permission denied")
 
 
 def test_two_looks_at_the_same_files_agree(tmp_path: Path) -> None:
     version(tmp_path, "v1", a="x", b="y")
-    first = scan_root(tmp_path, "current")
+    first = scan_root(tmp_path, IN_ROOT)
     (tmp_path / "v1" / "a").read_text()
-    assert scan_root(tmp_path, "current", before=first) == first
+    assert scan_root(tmp_path, IN_ROOT, before=first) == first
 
 
 @pytest.mark.parametrize(
@@ -303,7 +304,7 @@ def test_an_archive_being_unpacked_is_never_whole_before_its_last_file(tmp_path:
         for start in range(0, len(data), 4096):
             tar.stdin.write(data[start : start + 4096])
             tar.stdin.flush()
-            sight = scan_root(root, "current")
+            sight = scan_root(root, IN_ROOT)
             assert isinstance(sight, RootSeen)
             found = sight.version("v1")
             assert found is None or found.files == 50 or not found.renamed_in
@@ -340,7 +341,7 @@ def test_a_manifest_whose_files_are_all_there_is_complete(tmp_path: Path) -> Non
 def test_a_manifest_with_a_missing_file_is_not_complete_until_it_comes(tmp_path: Path) -> None:
     directory = version(tmp_path, "v1", a="1")
     sums(directory, "b")
-    before = scan_root(tmp_path, "current")
+    before = scan_root(tmp_path, IN_ROOT)
     assert not seen(tmp_path, "v1").sums_complete
     (directory / "b").write_text("2")
     assert seen(tmp_path, "v1", before=before).sums_complete
@@ -435,7 +436,7 @@ def test_a_root_behind_a_link_that_another_user_can_change_counts_as_absent_and_
     (common / "link").symlink_to("ours/models")
     assert names(common / "link") == ["v1"]
     os.chown(common / "theirs", NOBODY, NOBODY)
-    sight = scan_root(common / "theirs/app/models", "current")
+    sight = scan_root(common / "theirs/app/models", IN_ROOT)
     assert isinstance(sight, RootAbsent)
     assert f"{common}/theirs/app is a link that uid {NOBODY} can change" in sight.because
 
@@ -444,7 +445,7 @@ def test_directories_whose_names_no_command_can_take_are_reported_and_no_version
     for name in ("v1", "-v9", " ", ".hidden", "v2.tmp"):
         version(tmp_path, name)
     (tmp_path / "-file").touch()
-    sight = scan_root(tmp_path, "current")
+    sight = scan_root(tmp_path, IN_ROOT)
     assert isinstance(sight, RootSeen)
     assert [v.name for v in sight.versions] == ["v1"]
     assert [name for name, _ in sight.ignored] == [" ", "-v9"]
@@ -460,7 +461,7 @@ def test_a_link_to_a_directory_elsewhere_is_no_version_and_the_command_that_help
     (root / "notes").symlink_to("nothing")
     (root / "README.md").touch()
     (root / "m-v3.partial").mkdir()
-    sight = scan_root(root, "current")
+    sight = scan_root(root, IN_ROOT)
     assert isinstance(sight, RootSeen)
     ((name, because),) = sight.ignored
     assert name == "m-v2" and f"`cp -rL '{tmp_path}/big disk' m-v2` in {root}" in because
@@ -489,6 +490,45 @@ def test_a_version_shows_that_more_is_to_come(tmp_path: Path, files: list[str], 
     for file in files:
         (tmp_path / "v1" / file).parent.mkdir(exist_ok=True)
         (tmp_path / "v1" / file).mkdir() if file.endswith("/") else (tmp_path / "v1" / file).touch()
-    sight = scan_root(tmp_path, "current")
+    sight = scan_root(tmp_path, IN_ROOT)
     assert isinstance(sight, RootSeen)
     assert sight.versions[0].arriving == because
+
+
+def test_a_version_that_is_a_projected_volume_is_another_candidate_after_each_swap(tmp_path: Path) -> None:
+    project(tmp_path / "v1", {"model.onnx": b"weights", "golden/a.txt": b"text"})
+    first = seen(tmp_path, "v1")
+    assert (first.bytes, first.files, first.error, first.misplaced) == (11, 2, "", ())
+    project(tmp_path / "v1", {"model.onnx": b"weights", "golden/a.txt": b"text"})
+    assert seen(tmp_path, "v1").fingerprint != first.fingerprint
+
+
+def test_a_root_that_is_a_projected_volume_has_its_versions_where_its_links_lead(tmp_path: Path) -> None:
+    files = {"v1/model.onnx": b"one", "v2/model.onnx": b"two", "notes": b"x"}
+    content = project(tmp_path, files)
+    (tmp_path / "current").symlink_to("v2")
+    sight = scan_root(tmp_path, IN_ROOT)
+    assert isinstance(sight, RootSeen)
+    assert [(v.name, v.within) for v in sight.versions] == [("v1", content.name), ("v2", content.name)]
+    assert (sight.link, sight.ignored) == (Names("v2"), ())
+    assert (tmp_path / sight.versions[0].within / "v1" / "model.onnx").read_bytes() == b"one"
+    project(tmp_path, files)
+    after = scan_root(tmp_path, IN_ROOT, before=sight)
+    assert isinstance(after, RootSeen) and after.link == Names("v2")
+    assert after.versions[0].fingerprint != sight.versions[0].fingerprint
+
+
+def test_what_nfs_keeps_of_a_deleted_file_changes_no_version(tmp_path: Path) -> None:
+    directory = version(tmp_path, "v1")
+    before = seen(tmp_path, "v1").fingerprint
+    (directory / ".nfs000000000a1b2c3d00000001").touch()
+    assert seen(tmp_path, "v1").fingerprint == before
+
+
+def test_a_root_that_holds_a_models_files_itself_is_said_to_with_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    sight = scan_root(tmp_path, IN_ROOT)
+    assert isinstance(sight, RootSeen) and f"mount the volume at {tmp_path}/v1" in sight.itself
+    version(tmp_path, "v1")
+    sight = scan_root(tmp_path, IN_ROOT)
+    assert isinstance(sight, RootSeen) and sight.itself == ""

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from tests.roots import IN_ROOT
 
 from modelward.daemon.answers.uploads import UploadFile
 from modelward.daemon.errors import NotKnown, Refused
@@ -45,7 +46,7 @@ def test_a_version_is_there_only_when_it_is_whole(area: UploadArea, tmp_path: Pa
     assert os.listdir(tmp_path) == ["v2"]
     assert (tmp_path / "v2/model.onnx").read_bytes() == b"abcdef"
     assert (tmp_path / "v2/golden/a.txt").read_bytes() == b"hi" and (tmp_path / "v2/empty").read_bytes() == b""
-    seen = scan.scan_root(tmp_path, "current")
+    seen = scan.scan_root(tmp_path, IN_ROOT)
     assert isinstance(seen, RootSeen) and seen.versions[0].renamed_in  # judged at once
 
 

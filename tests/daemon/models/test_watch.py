@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.roots import IN_ROOT
 from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.models import link
@@ -205,7 +206,7 @@ def test_children_do_not_inherit_the_watch(watch: Watch) -> None:
 def test_a_swap_is_found_by_the_look_though_its_event_was_lost(root: Path, bell: Bell) -> None:
     """Nobody watches at all: a lost event heals at the next look."""
     link.switch(root, "current", "v1.1")
-    sight = scan_root(root, "current")
+    sight = scan_root(root, IN_ROOT)
     assert isinstance(sight, RootSeen)
     assert sight.link == Names("v1.1")
     assert bell.count == 0
@@ -241,21 +242,23 @@ def test_a_root_that_is_mounted_over_is_watched_where_it_is_visible(root: Path) 
     code = f"""
 import subprocess, threading
 from pathlib import Path
+from modelward.daemon.models.link_place import LinkPlace
 from modelward.daemon.models.scan import scan_root
 from modelward.daemon.models.watch import Watch
+IN_ROOT = LinkPlace("current", "")
 root, rung = Path({str(root)!r}), threading.Event()
 def rings(name):
     rung.clear(); (root / name).mkdir(); return rung.wait({PATIENCE_SECONDS})
 watch = Watch(root, rung.set)
-before = scan_root(root, "current")
+before = scan_root(root, IN_ROOT)
 watch.check(); print(rings("v2"))
 subprocess.run(["mount", "-t", "tmpfs", "none", root], check=True)
-over = scan_root(root, "current")
+over = scan_root(root, IN_ROOT)
 print(over.identity != before.identity, over.versions, over.link)
 watch.check(); print(rings("v3"))
 subprocess.run(["umount", "-l", root], check=True)
 watch.check(); print(rings("v4"))
-print(scan_root(root, "current").link == before.link)
+print(scan_root(root, IN_ROOT).link == before.link)
 watch.stop()
 """
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / ".imports")}

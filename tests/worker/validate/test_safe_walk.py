@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.roots import project
 
 from modelward.worker.validate import safe_walk
 from modelward.worker.validate.safe_walk import (
@@ -133,3 +134,36 @@ def test_what_was_a_file_when_listed_is_not_followed_when_it_became_a_link(versi
     (version / "sub").symlink_to("..")
     with pytest.raises(BadTree, match="leads outside"):
         open_file(root, "sub/outside")
+
+
+def test_a_projected_volume_is_read_through_its_links_and_what_projects_it_is_no_part(tmp_path: Path) -> None:
+    project(tmp_path, {"model.onnx": b"old"})
+    project(tmp_path, {"model.onnx": b"graph", "golden/a.wav": b"clip"})
+    (tmp_path / "..data_tmp").symlink_to("..somewhere")
+    root = open_version(str(tmp_path))
+    try:
+        assert {name: seen.bytes for name, seen in files_of(root).items()} == {"golden/a.wav": 4, "model.onnx": 5}
+        descriptor = open_file(root, "golden/a.wav")
+        assert os.read(descriptor, 100) == b"clip"
+        os.close(descriptor)
+        (tmp_path / "golden").unlink()
+        (tmp_path / "golden").symlink_to("..data")
+        with pytest.raises(BadTree, match="golden is a link to something that is not a regular file"):
+            files_of(root)
+        (tmp_path / "golden").unlink()
+        (tmp_path / "out").symlink_to("/etc")
+        with pytest.raises(BadTree, match="out is a link that leads outside"):
+            files_of(root)
+    finally:
+        os.close(root)
+
+
+def test_without_a_volume_a_link_to_a_directory_stays_refused(version: Path, root: int) -> None:
+    (version / "..data").symlink_to("sub")
+    with pytest.raises(BadTree, match=r"\.\.data is a link to something that is not a regular file"):
+        files_of(root)
+
+
+def test_what_nfs_keeps_of_a_deleted_file_is_no_part_of_a_version(version: Path, root: int) -> None:
+    (version / "sub" / ".nfs000000000a1b2c3d00000001").touch()
+    assert sorted(files_of(root)) == ["model.onnx", "sub/data"]

@@ -113,12 +113,14 @@ function line(upload) {
 /** The button, and the list of what is not finished. */
 export function uploads() {
   const list = h('ul', { class: 'lines uploads', hidden: true, 'aria-label': t('upload.unfinished') });
+  const button = h('button', { type: 'button', class: 'small accent', onclick: begin }, t('upload.button'));
   changed = async () => {
     const found = await unfinished();
-    list.replaceChildren(...found.map(line));
-    list.hidden = found.length === 0;
+    list.replaceChildren(...found.uploads.map(line));
+    list.hidden = found.uploads.length === 0;
+    button.hidden = Boolean(found.refused);
   };
   changed();
   window.addEventListener('beforeunload', (event) => running.size && event.preventDefault());
-  return { button: h('button', { type: 'button', class: 'small accent', onclick: begin }, t('upload.button')), list };
+  return { button, list };
 }
