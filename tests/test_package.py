@@ -19,6 +19,15 @@ from tests.system.systemd_box import REPOSITORY, wheel
 
 from modelward.daemon.cli.install_files import CONFIG, FILES
 
+RECIPES = (
+    "examples/supervisord.conf",
+    "examples/openrc/modelward",
+    "examples/cron/modelward",
+    "kubernetes/base/kustomization.yaml",
+    "kubernetes/overlays/daemonset/modelward.toml",
+)
+"""What docs/without-systemd.md and docs/kubernetes.md send people to."""
+
 
 @pytest.mark.system
 def test_the_wheel_holds_every_module_and_every_file_that_is_installed(tmp_path: Path) -> None:
@@ -28,7 +37,7 @@ def test_the_wheel_holds_every_module_and_every_file_that_is_installed(tmp_path:
             assert f"modelward/{path.relative_to(REPOSITORY)}" in names
     for source in (*FILES, CONFIG[0]):
         assert f"modelward/{source}" in names
-    for named in ("prometheus-rules.yml", "grafana-dashboard.json", "examples/flask_attach.py"):
+    for named in ("prometheus-rules.yml", "grafana-dashboard.json", "examples/flask_attach.py", *RECIPES):
         assert f"modelward/etc/{named}" in names
     for page in ("man1/modelward.1", "man5/modelward.toml.5"):
         assert any(name.endswith(f".data/data/share/man/{page}") for name in names)

