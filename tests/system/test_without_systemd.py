@@ -132,6 +132,7 @@ def test_cron_starts_the_daemon_once_and_restarts_it_without_a_lost_request(town
         "MODELWARD_PROGRAM": str(town.root / "modelward"),
         "MODELWARD_CONFIG": str(town.config),
         "MODELWARD_PLACE": str(tmp_path),
+        "MODELWARD_USER": "root",
     }
     script = str(RECIPES / "cron" / "modelward")
 
