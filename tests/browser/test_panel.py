@@ -434,6 +434,16 @@ def test_what_cannot_work_has_no_button(panel: RunningPanel, browser: Open) -> N
     assert "Roll back" not in labels and "Delete sensevoice-v1.0" not in labels and "Delete sensevoice-v0.9" in labels
 
 
+def test_no_version_is_sent_to_a_model_root_in_which_nothing_can_be_written(panel: RunningPanel, browser: Open) -> None:
+    panel.admin.read_only = "cannot write in /models: Read-only file system"
+    page = opened(browser, panel)
+    page.reads("#versions", "sensevoice-v1.0")
+    shown = (
+        "return [...document.querySelectorAll('#versions button')].filter(b => b.offsetParent).map(b => b.textContent)"
+    )
+    eventually(lambda: "Upload…" not in page.run(shown))
+
+
 def test_two_hundred_versions_and_a_thousand_lines_are_accessible_and_folded(browser: Open) -> None:
     with running_panel(crowded_desk()) as crowded:
         page = opened(browser, crowded)

@@ -66,6 +66,7 @@ class FakeDesk:
         self.longer: Json = self.hour
         self.answered: Json = {"since": "2026-12-01T00:00:00.000Z"}
         self.sent: dict[str, Json] = {}
+        self.read_only = ""
         self.space: Json = {}
         self.log_truncated = self.log_busy = False
         self.log_lines: dict[str, list[str]] = {}
@@ -172,7 +173,9 @@ class FakeDesk:
         return self._wish("delete", version, CommandOutcome)
 
     async def uploads(self) -> UploadsAnswer:
-        return made(UploadsAnswer, {"uploads": list(self.sent.values()), "piece_bytes": 1 << 20})
+        return made(
+            UploadsAnswer, {"uploads": list(self.sent.values()), "piece_bytes": 1 << 20, "refused": self.read_only}
+        )
 
     async def begin_upload(self, version: str, kind: str, files: list[UploadFile]) -> UploadReport:
         self.requests.append(("begin upload", (version, kind)))
