@@ -5,6 +5,7 @@ Pure. Each finding names its keys, so that it can be left out while one of them 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -104,7 +105,7 @@ def _disk(config: Config) -> Iterator[Finding]:
     if (low.percent is None) == (high.percent is None) and low.of(1 << 40) > high.of(1 << 40):
         yield Finding(("disk.target_free", "disk.min_free"), f"{high} is below disk.min_free; at least {low}")
     for index, entry in enumerate(config.disk.class_):
-        if because := refusal(str(entry.path), home=str(Path.home())):
+        if because := refusal(str(entry.path), home=os.path.expanduser("~")):
             yield Finding(
                 ("disk.class",),
                 f"[{index}].path: {entry.path} cannot be swept: {because}; a directory of its own",

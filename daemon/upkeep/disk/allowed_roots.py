@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
 from typing import Final
 
 from ...config.protected_paths import refusal
@@ -21,7 +20,7 @@ _STEP: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def open_root(path: str, files: FileSystemPort) -> int:
     """A descriptor of the root. Raises Refused with the reason, FileNotFoundError when it does not exist (yet)."""
-    because = refusal(path, home=str(Path.home()))
+    because = refusal(path, home=os.path.expanduser("~"))
     if because:
         raise Refused(f"cannot sweep {path}: {because}; nothing was touched")
     fd = files.open("/", _STEP)
