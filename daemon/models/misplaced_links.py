@@ -45,9 +45,10 @@ def found(root: Path, version: str) -> tuple[str, ...]:
 def sentence(root: Path, link_name: str, version: str, name: str, to: str) -> str:
     """What happened, and the commands that help."""
     quoted = shlex.quote(to)
+    target = shlex.quote(str(root / to)) if link_name.startswith("/") else quoted
     return (
         f"a link to {to} was put into {version} and moves nothing there: `ln -sf` and `mv` go through {link_name} into "
-        f"the version that it names; `modelward activate {quoted}`, or `ln -sfn {quoted} {link_name}` in {root}, makes "
+        f"the version that it names; `modelward activate {quoted}`, or `ln -sfn {target} {link_name}` in {root}, makes "
         f"it live; `rm {shlex.quote(str(root / version / name))}` removes the misplaced link"
     )
 

@@ -93,3 +93,8 @@ def test_the_sentence_has_commands_that_a_shell_takes() -> None:
     assert "`modelward activate 'v 2'`" in text
     assert "`ln -sfn 'v 2' current`" in text
     assert "`rm '/srv/my models/v1/v 2'`" in text
+
+
+def test_for_a_link_outside_the_root_the_command_has_the_versions_path() -> None:
+    text = sentence(Path("/srv/models"), "/var/lib/modelward/current", "v1", "v2", "v2")
+    assert "`ln -sfn /srv/models/v2 /var/lib/modelward/current` in /srv/models" in text
