@@ -38,7 +38,7 @@ def place_of(config: Config) -> LinkPlace:
 def find(root: Path, place: LinkPlace) -> LinkFound:
     """Where the link is now."""
     read_only = why_unwritable(root)
-    if place.name and (not read_only or os.path.lexists(root / place.name)):
+    if place.name and (not read_only or os.path.islink(root / place.name)):
         return LinkFound(place.name, read_only and _not_ours(root, place.name, read_only), read_only)
     return LinkFound(place.aside, why_unwritable(Path(place.aside).parent), read_only)
 

@@ -42,8 +42,7 @@ for name in starting started stopping inactive wasinactive failed hotplugged dae
   mkdir -p "$r/run/openrc/$name"
 done
 touch "$r/run/openrc/softlevel"
-echo booted
-exec chroot "$r" sleep infinity
+exec chroot "$r" sh -c 'echo booted; exec sleep infinity'
 """
 LIVE = "dtmf-v1.0"
 EVERY = ("@reboot", r"\* \* \* \* \*")

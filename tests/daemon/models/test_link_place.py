@@ -18,7 +18,7 @@ import os, pathlib, subprocess, sys
 from modelward.daemon.models.link_place import LinkPlace, find, why_unwritable
 from modelward.daemon.models import link
 root, aside = pathlib.Path(sys.argv[1]), sys.argv[2]
-places = [LinkPlace("current", aside), LinkPlace("stable", aside), LinkPlace("", aside)]
+places = [LinkPlace("current", aside), LinkPlace("stable", aside), LinkPlace("", aside), LinkPlace("folder", aside)]
 for place in places:
     print(find(root, place).at)
 subprocess.run(["mount", "--bind", "-o", "ro", root, root], check=True)
@@ -41,11 +41,13 @@ def test_it_is_in_the_root_while_that_can_be_written_and_otherwise_only_if_it_is
     (root / "v1").mkdir(parents=True)
     aside.parent.mkdir()
     (root / "stable").symlink_to("v1")
+    (root / "folder").mkdir()
     (root / "current").symlink_to("v1")
     said = in_private_mounts(READ_ONLY, str(root), str(aside)).splitlines()
-    assert said[:3] == ["current", "stable", str(aside)]
-    assert said[3:6] == ["current True True", "stable True True", f"{aside} False True"]
-    assert said[6] == "it names v1"
+    assert said[:4] == ["current", "stable", str(aside), "folder"]
+    assert said[4:7] == ["current True True", "stable True True", f"{aside} False True"]
+    assert said[7] == f"{aside} False True", "a directory of that name in a foreign root is a version"
+    assert said[8] == "it names v1"
 
 
 def test_a_root_without_a_link_that_another_user_owns_leaves_it_to_the_state_directory(tmp_path: Path) -> None:
