@@ -117,11 +117,6 @@ def _recognised(path: Path) -> Found:
         raise Refused(f"cannot serve {clean(path)}: {e.strerror or e}") from e
     if isinstance(found, NothingFound):
         raise Refused(f"cannot serve {clean(path)}: {found.because}")
-    if isinstance(found, RootFound) and not os.access(found.directory, os.W_OK | os.X_OK):
-        raise Refused(
-            f"cannot serve {clean(path)}: it is a model root that can't be written, and the link to the live version "
-            "lies in it; name one version in it, which is copied"
-        )
     return found
 
 
