@@ -284,7 +284,7 @@ class Supervisor:
 
     def read_config(self) -> Config:
         """The configuration as it is on disk now, credentials included. Raises BadConfig."""
-        config = with_credentials(load_or_default(self.origin)[0], self.environ)
+        config = with_credentials(load_or_default(self.origin, self.environ)[0], self.environ)
         self.watches.disk_reads.read_tokens_of(config)
         return config
 

@@ -32,6 +32,7 @@ MODULES_LEFT_OUT: Final = {
     "daemon/state/store.py": "statements of SQL, and events of the log",
     "daemon/system/background.py": "names of tasks",
     "daemon/system/cgroups.py": "events of the log",
+    "daemon/system/first_process.py": "events of the log",
     "daemon/workers/channel.py": "the protocol between daemon and worker, for programmers",
     "daemon/cli/serve_home.py": "a configuration, which is in English",
     "worker/protocol.py": "the protocol between daemon and worker, for programmers",

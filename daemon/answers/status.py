@@ -61,11 +61,14 @@ class PanelReport(Struct, frozen=True):
 
 
 class ConfigReport(Struct, frozen=True):
-    """The configuration in force: its file ("": defaults), how many there were, why a newer one was refused."""
+    """The configuration in force: its file ("": defaults), how many there were, why a newer one was refused, and the
+    keys that variables of the environment give.
+    """
 
     path: str
     generation: int
     rejected: str
+    environment: list[str] = []
 
 
 class HeartbeatReport(Struct, frozen=True):

@@ -136,7 +136,7 @@ def _known(args: argparse.Namespace) -> tuple[list[tuple[str, str]], bool]:
         answer = _logs(args)
         return [(clean(log.name), log.path) for log in answer.logs], answer.standard_output
     except Unreachable:
-        config, _ = load_or_default(Path(args.config) if args.config else None)
+        config, _ = load_or_default(Path(args.config) if args.config else None, os.environ)
         found = [path for log_set in log_sets(config) for path in live_paths(log_set.directory, log_set.patterns)]
         if not found and not args.config:
             raise

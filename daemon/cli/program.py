@@ -37,15 +37,17 @@ from .language import say
 from .served_addresses import address_lines, web_address
 
 Started = Callable[[Supervisor], Coroutine[Any, Any, None]]
-Build = Callable[[Config, Path, Clock, Mapping[str, str], Store], Supervisor]
+Build = Callable[[Config, Path | None, Clock, Mapping[str, str], Store], Supervisor]
 
 
 def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
     """Runs the daemon until a signal stops it, and ends the process. Raises BadConfig, and ModelwardError at start."""
     malloc.few_heaps()
-    # Through its links each time it is read: they may be swapped, as those of a mounted ConfigMap are.
-    origin = (config_path or DEFAULT_PATH).absolute()
-    config, remark = load_or_default(config_path)
+    # Through its links each time it is read: they may be swapped, as those of a mounted ConfigMap are. A file that was
+    # there must be there again; none was needed where there was none.
+    named = config_path or (DEFAULT_PATH if os.path.lexists(DEFAULT_PATH) else None)
+    origin = named.absolute() if named else None
+    config, remark = load_or_default(origin, os.environ)
     config = with_credentials(config, os.environ)
     borne = own_directories.require_own(config)
     logs = open_logs(config.logs.dir, config.logs.level)

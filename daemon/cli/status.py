@@ -122,6 +122,8 @@ def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
     if status.panel.problem:
         facts.append(("panel", paint(local_text(clean(status.panel.problem)), "red", colour)))
     facts.append(("config", clean(status.config.path) or label("defaults")))
+    if keys := status.config.environment:
+        facts.append(("", local_text(f"from the environment: {', '.join(map(clean, keys))}")))
     refused = clean(status.config.rejected)
     if refused and not any(local_text(refused) in text for _name, text in facts):
         facts.append(("", paint(local_text(f"a change was refused: {refused}"), "red", colour)))

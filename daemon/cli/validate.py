@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         if args.config is not None:
             raise BadUsage("cannot use --config with --again: the daemon judges by its own configuration")
         return ask(args, "/v1/validate", {"version": args.path.rstrip("/"), "again": True})
-    config, _remark = load_or_default(args.config)
+    config, _remark = load_or_default(args.config, os.environ)
     path = _directory(Path(args.path))
     with tempfile.TemporaryDirectory(prefix="modelward-validate-", ignore_cleanup_errors=True) as room:
         try:

@@ -1,22 +1,26 @@
 """Reads the configuration completely or not at all, reports every mistake at once, and reports what a
 change needs.
 
-Reading is limited in time and size, whatever the path is. The rest of the machine is not checked here: only the text
-counts.
+A variable of the environment counts before the file, the file before the defaults. Reading is limited in time and size,
+whatever the path is. The rest of the machine is not checked here: only texts count.
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
 
 from ..errors import BadConfig
 from ..system.safe_read import open_regular
 from ..units import DiskShare
-from .cross_checks import findings
-from .messages import in_words
+from . import environment
+from .cross_checks import Finding, findings
+from .environment import MAX_LINE_CHARS, FromEnvironment
+from .messages import dotted, in_words
 from .schema import (
     Config,
     ControlSection,
@@ -55,35 +59,60 @@ __all__ = [
 
 DEFAULT_PATH: Final = Path("/etc/modelward/modelward.toml")
 MAX_FILE_BYTES: Final = 1 << 20
-MAX_LINE_CHARS: Final = 16 * 1024  # a dotted key takes tomllib time with the square of its length
 MAX_LEVELS: Final = 16
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 
 Applies = Literal["live", "workers replaced", "daemon restart", "ignored"]
 
 
-def load_or_default(path: Path | None) -> tuple[Config, str]:
+def load_or_default(path: Path | None, environ: Mapping[str, str] = NO_VARIABLES) -> tuple[Config, str]:
     """The configuration at `path`, or at DEFAULT_PATH for None, and a remark for the log ("" for none).
 
     A missing file at DEFAULT_PATH means the defaults; a file that was named must exist. Raises BadConfig.
     """
     if path is None and not os.path.lexists(DEFAULT_PATH):
-        return Config(), f"{DEFAULT_PATH} is not there; every key has its default"
-    return load(path or DEFAULT_PATH), ""
+        config = parse("", str(DEFAULT_PATH), environ)
+        return config, f"{DEFAULT_PATH} is not there; {_where_from(environ)}"
+    return load(path or DEFAULT_PATH, environ), ""
 
 
-def load(path: Path) -> Config:
+def load(path: Path, environ: Mapping[str, str] = NO_VARIABLES) -> Config:
     """The configuration in a file of at most MAX_FILE_BYTES. Raises BadConfig with every mistake."""
-    return parse(_read(path), str(path))
+    return parse(_read(path), str(path), environ)
 
 
-def parse(text: str, origin: str) -> Config:
-    """The configuration in a text. Raises BadConfig, which names `origin` and holds every mistake."""
+def parse(text: str, origin: str, environ: Mapping[str, str] = NO_VARIABLES) -> Config:
+    """The configuration in a text, with what the environment gives over it. Raises BadConfig, which names `origin` and
+    holds every mistake.
+    """
+    defaults: dict[str, Any] = {}
+    if path := environ.get(environment.DEFAULTS, ""):
+        own = _read(Path(path))
+        defaults = _tables(own, path)
+        _checked(defaults, environment.NONE, path)  # by itself: a mistake in it is not the file's
+    given = from_environment(environ)
+    return _checked(environment.over(_tables(text, origin), defaults), given, origin)
+
+
+def from_environment(environ: Mapping[str, str]) -> FromEnvironment:
+    """What variables give, and the files that they name. Raises BadConfig for a file that cannot be read."""
+    contents = {name: _read(Path(path)) for name, path in environment.secret_files(environ).items()}
+    return environment.read(environ, contents)
+
+
+def _where_from(environ: Mapping[str, str]) -> str:
+    defaults, keys = environ.get(environment.DEFAULTS, ""), ", ".join(environment.keys(environ))
+    rest = f"the defaults are those of {defaults}" if defaults else "every key has its default"
+    return f"{rest}, but for {keys} from the environment" if keys else rest
+
+
+def _tables(text: str, origin: str) -> dict[str, Any]:
+    """The tables of a text. Raises BadConfig when it is no TOML."""
     for number, line in enumerate(text.split("\n"), 1):
         if len(line) > MAX_LINE_CHARS:
             raise BadConfig(origin, (f"the file: line {number} is too long; at most {MAX_LINE_CHARS} characters",))
     try:
-        data = tomllib.loads(text)
-        tables = {key: _frozen(value) for key, value in data.items()}
+        return {key: _frozen(value) for key, value in tomllib.loads(text).items()}
     except RecursionError:
         raise BadConfig(origin, ("the file: lists or tables nested too deeply; a handful of levels",)) from None
     except tomllib.TOMLDecodeError as e:
@@ -91,6 +120,15 @@ def parse(text: str, origin: str) -> Config:
         raise BadConfig(origin, (f"the file: no TOML: {str(e).replace('at end of document', end)}",)) from None
     except ValueError:
         raise BadConfig(origin, ("the file: a number with too many digits, or a date that does not exist",)) from None
+
+
+def _checked(tables: dict[str, Any], given: FromEnvironment, origin: str) -> Config:
+    """The tables with those of the environment over them, as a configuration. Raises BadConfig."""
+    try:
+        tables = environment.over({key: _frozen(value) for key, value in given.tables.items()}, tables)
+    except RecursionError:
+        because = "a variable: lists or tables nested too deeply; a handful of levels"
+        raise BadConfig(environment.ORIGIN, (because,)) from None
     try:
         config, wrong = Config.model_validate(tables), dict[Location, str]()
     except Mistaken as e:
@@ -99,13 +137,32 @@ def parse(text: str, origin: str) -> Config:
     bad_keys = {".".join(map(str, place[:2])) for place in wrong} | {
         str(place[0]) for place in wrong if len(place) == 1
     }
-    mistakes = [*wrong.values()]
+    mistakes = [(_named(place, line, given), bool(given.behind(place)[1])) for place, line in wrong.items()]
     for finding in findings(config):
         if not any(key in bad_keys or key.partition(".")[0] in bad_keys for key in finding.keys):
-            mistakes.append(finding.keys[0] + ("" if finding.text.startswith(("[", ".")) else ": ") + finding.text)
+            mistakes.append(_contradiction(finding, given))
+    mistakes += [(line, True) for line in given.mistakes]
     if mistakes:
-        raise BadConfig(origin, tuple(mistakes))
+        by_variables = all(of_variable for _, of_variable in mistakes)
+        raise BadConfig(environment.ORIGIN if by_variables else origin, tuple(line for line, _ in mistakes))
     return config
+
+
+def _named(place: Location, line: str, given: FromEnvironment) -> str:
+    """A line about a key, with the name of its variable where one gave the value."""
+    key, variable = given.behind(place)
+    return variable + line.removeprefix(dotted(key)) if variable else line
+
+
+def _contradiction(finding: Finding, given: FromEnvironment) -> tuple[str, bool]:
+    """The line about keys that contradict each other, and whether the first of them is a variable's."""
+    text = ("" if finding.text.startswith(("[", ".")) else ": ") + finding.text
+    names = {key: [n for place, n in given.variables.items() if dotted(place[:2]) == key] for key in finding.keys}
+    first = names[finding.keys[0]]
+    if len(first) == 1 and given.variables.get(tuple(finding.keys[0].split("."))):
+        return first[0] + text, True
+    others = [name for each in names.values() for name in each]
+    return finding.keys[0] + text + (f" (in the environment: {', '.join(others)})" if others else ""), bool(others)
 
 
 def _frozen(value: object, levels: int = MAX_LEVELS) -> object:

@@ -69,7 +69,8 @@ class PanelLinks(Protocol):
 class AdminService:
     """Implements `api.interface.AdminInterface`; see there what each method promises. `panel` is set by its maker.
 
-    `origin` is the path of the configuration, `pending` gives the keys that do not hold in every worker yet.
+    `origin` is the path of the configuration, `environment` the keys that variables give, `pending` gives the keys
+    that do not hold in every worker yet.
     """
 
     panel: PanelLinks
@@ -78,6 +79,7 @@ class AdminService:
         self,
         *,
         origin: Path | None,
+        environment: list[str],
         clock: Clock,
         snapshot: Callable[[], Snapshot],
         wakeups: Wakeups,
@@ -94,7 +96,8 @@ class AdminService:
         outside: OutsideParts,
         uploads: VersionUploads,
     ) -> None:
-        self._origin, self._clock, self._snapshot, self._wakeups = origin, clock, snapshot, wakeups
+        self._origin, self._environment = origin, environment
+        self._clock, self._snapshot, self._wakeups = clock, snapshot, wakeups
         self._config_reload, self._settings_pending = config_reload, pending
         self._registry, self._pool, self._validation, self._activation = registry, pool, validation, activation
         self._forms, self._async_store, self._maintenance = forms, async_store, maintenance
@@ -121,7 +124,7 @@ class AdminService:
             panel_problem=self.panel.problem,
             heartbeat=self._outside.heartbeat.report(),
             probe=self._outside.probe.report(),
-            config=ConfigReport(str(self._origin or ""), reload.generation, reload.refused),
+            config=ConfigReport(str(self._origin or ""), reload.generation, reload.refused, self._environment),
             release=RELEASE,
             pid=os.getpid(),
             uptime_seconds=round(seen.now - self._began, 1),

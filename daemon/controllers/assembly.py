@@ -19,6 +19,7 @@ from ...worker.shared.installed_release import RELEASE
 from ..api.app import application
 from ..api.events import Hub
 from ..api.server import AdminServer
+from ..config import environment
 from ..config.load import Config
 from ..health import series_file
 from ..health.stuck_workers import StuckWorkers
@@ -33,6 +34,7 @@ from ..status.metrics_export import expose_failures, expose_traffic
 from ..status.snapshot import Snapshot
 from ..system.background import Background
 from ..system.clock import Clock
+from ..system.first_process import UNDER_INIT
 from ..system.peer_access import let_in, operator
 from ..system.service_manager import ServiceManager
 from ..system.systemd import unit
@@ -280,7 +282,7 @@ class CommandParts(Struct, frozen=True):
             read=read,
             put_in_force=put_in_force,
             sentence=lambda: admin_service.sentence(),
-            restart=restart_command(unit(shared.environ)),
+            restart=restart_command(unit(shared.environ), in_container=UNDER_INIT in shared.environ),
             service_manager=service_manager,
             listen_socket=workers.listen_socket,
             pool=workers.pool,
@@ -293,6 +295,7 @@ class CommandParts(Struct, frozen=True):
         )
         admin_service = AdminService(
             origin=origin,
+            environment=environment.keys(shared.environ),
             clock=shared.clock,
             snapshot=shared.snapshot,
             wakeups=shared.wakeups,

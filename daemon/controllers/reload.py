@@ -153,8 +153,13 @@ class ConfigReload:
         ]
 
 
-def restart_command(unit: str) -> str:
-    """The command that starts a new daemon without losing a request; `unit` is its systemd service, "" for none."""
+def restart_command(unit: str, *, in_container: bool = False) -> str:
+    """The command that starts a new daemon without losing a request; `unit` is its systemd service, "" for none.
+
+    `in_container`: the first process of a container starts the next daemon.
+    """
+    if in_container:
+        return "docker kill --signal=QUIT CONTAINER; its workers serve on"
     return f"systemctl restart {unit}" if unit else "end it with SIGQUIT and start it again; its workers serve on"
 
 

@@ -28,6 +28,32 @@ Sizes are bytes or a text: `"512MiB"` counts in 1024s, `"5GB"` in 1000s. Duratio
 
 `modelward status` shows under `pending` what does not hold yet; when it shows nothing there, everything holds.
 
+## Keys by environment
+
+Each key can be given by a variable of the daemon's environment: `MODELWARD_`, the table, two underscores, the key, in
+capitals. A table in a table has its own part of the name.
+
+| key | variable |
+|---|---|
+| `workers.count = 2` | `MODELWARD_WORKERS__COUNT=2` |
+| `logs.access.keep = 7` | `MODELWARD_LOGS__ACCESS__KEEP=7` |
+| `disk.min_free = "5GB"` | `MODELWARD_DISK__MIN_FREE=5GB` |
+| a list of texts | `MODELWARD_WORKERS__MODEL_ALIASES=asr,sense`, or `["asr", "sense"]` where an entry has a comma |
+| a list of tables | `MODELWARD_DISK__CLASS=[{name = "tmp", path = "/srv/tmp"}]`, in TOML or JSON |
+
+- **A variable counts before the file, the file before the defaults.** A list counts as a whole. An empty variable is
+  the empty text, or no entries.
+- A value is checked as in the file, and a mistake is reported with the name of the variable. A variable of this form
+  that is no key is a mistake too, also one with a single underscore (`MODELWARD_WORKERS_COUNT`).
+- `modelward check-config` and `modelward status` list the keys that came from the environment. A reload keeps them: the
+  environment of a process never changes.
+- What may be secret can stand in a file that the variable names: `MODELWARD_ALERTS__TO_FILE` (one address on each
+  line), `MODELWARD_ALERTS__ROUTE__CRITICAL_FILE`, `MODELWARD_ALERTS__ROUTE__WARNING_FILE`, `MODELWARD_ALERTS__WEBHOOK_FILE`,
+  `MODELWARD_ALERTS__HEARTBEAT_FILE`. Tokens stand in files in any case: `MODELWARD_WORKERS__TOKEN_FILE` and
+  `MODELWARD_PANEL__TOKEN_FILE` are keys.
+- `MODELWARD_DEFAULTS` names a TOML file whose values count as the defaults, after your file. The
+  [container image](container.md) brings one.
+
 """
 _BY_NAME = {
     id(validators.absolute_path): "absolute path",

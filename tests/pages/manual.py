@@ -57,7 +57,9 @@ read the configuration again, look at the model root, reopen logs
 drain the workers and stop
 .TP
 .B SIGQUIT
-stop and leave the workers to the next daemon
+stop and leave the workers to the next daemon; in a container, where
+.B modelward run
+is the first process, the next daemon is started at once
 .TP
 .B SIGUSR1
 reopen logs
@@ -84,6 +86,15 @@ counts before it. Answers in JSON are English.
 .TP
 .B MODELWARD_WORKERS
 the worker socket that a program of your own joins
+.TP
+.BI MODELWARD_ TABLE __ KEY
+a key of the configuration, like
+.BR MODELWARD_WORKERS__COUNT=2 ;
+it counts before the file, see
+.BR modelward.toml (5)
+.TP
+.B MODELWARD_DEFAULTS
+a file of TOML whose values count as the defaults
 .SH FILES
 .TP
 .I /etc/modelward/modelward.toml
@@ -136,6 +147,10 @@ def keys() -> str:
         ".B modelward check\\-config\nnames every mistake at once. Behind each key stand its default and when a\n"
         "change holds: live (once the reload returns), once the daemon has replaced the workers,\n"
         "or after a daemon restart.\n",
+        ".PP\nEach key can be given by a variable of the daemon's environment, which counts before the file:\n"
+        ".BR MODELWARD_WORKERS__COUNT=2 ,\n.BR MODELWARD_LOGS__ACCESS__KEEP=7 .\nA list of texts "
+        "is separated by commas or written as in TOML or JSON, a list of tables\nas in TOML or JSON. Where a value may be secret,\n"
+        ".B MODELWARD_ALERTS__TO_FILE\nand its like name a file that holds it.\n",
     ]
     for section in configuration.sections():
         parts.append(f".SH {_roff(section.title)}\n{_roff(_plain(section.about))}\n")

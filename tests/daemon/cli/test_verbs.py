@@ -92,7 +92,7 @@ def test_status_says_what_is_wrong(ask: Call, admin: FakeAdmin) -> None:
             "because": "canary",
             "workers": [{"state": "serving"}, {"state": "waiting"}],
         },
-        "config": {"path": "/x.toml", "rejected": "models.keep: -1"},
+        "config": {"path": "/x.toml", "rejected": "models.keep: -1", "environment": ["workers.count", "logs.dir"]},
     }
     admin.reply("GET", "/v1/status", wrong)
     admin.reply("GET", "/v1/workers", {"workers": []})
@@ -101,6 +101,7 @@ def test_status_says_what_is_wrong(ask: Call, admin: FakeAdmin) -> None:
     assert "rollout  v2: baking (1 serving, 1 waiting): canary\n" in out
     assert "alert    disk nearly full\n" in out
     assert "a change was refused: models.keep: -1" in out
+    assert "config   /x.toml\n         from the environment: workers.count, logs.dir\n" in out
 
 
 @pytest.mark.parametrize(
@@ -272,6 +273,7 @@ def test_check_config_passes_a_good_file(call: Call, tmp_path: Path) -> None:
         "path": str(good),
         "mistakes": [],
         "warnings": [],
+        "environment": [],
     }
 
 
