@@ -1,10 +1,12 @@
-"""`modelward run`: the daemon, in the foreground."""
+"""`modelward run`: the daemon, in the foreground. As the first process of a container it is the daemon's parent."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from pathlib import Path
+from typing import NoReturn
 
 from ...worker.shared.lean_imports import import_structlog, lasting
 
@@ -18,8 +20,18 @@ def run(args: argparse.Namespace) -> int:
     """Runs the daemon, and ends the process with it; 2 for a configuration with mistakes."""
     # Until they are handled these would end the program, and loading it takes a while: they wait until then.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+    if os.getpid() == 1:
+        from ..system import first_process
+
+        status = first_process.run()
+        if status is not None:
+            return status
+    return _daemon(args.config)
+
+
+def _daemon(config: Path | None) -> NoReturn:
     with lasting():
         import_structlog()
         from .program import main
 
-    main(args.config)
+    main(config)
