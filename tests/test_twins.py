@@ -21,6 +21,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
     "daemon/cli/test_fleet.py": "daemon/cli/sign.py",
     "daemon/cli/test_fetch.py": "daemon/cli/fetch_progress.py",
+    "daemon/cli/test_health.py": "daemon/cli/socket_path.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
     "daemon/cli/test_serve.py": (
         "daemon/cli/follow_events.py daemon/cli/foreground.py daemon/cli/serve_follow.py daemon/cli/served_addresses.py"

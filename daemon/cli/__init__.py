@@ -25,6 +25,7 @@ VERBS: Final = {
     "demo": "build a small real model, run everything in a scratch directory, say what to try next",
     "check-config": "every mistake of a configuration at once",
     "status": "live and serving versions, workers, disk, alerts",
+    "health": "whether requests are answered, by the exit status: for health checks",
     "versions": "each version: state, verdict with reason, size, age, marks",
     "validate": "judge a directory, with no daemon needed",
     "fetch": "bring a version from a hub, a web server or a path into the model root",

@@ -19,9 +19,9 @@ from urllib.parse import quote, urlencode
 from ..errors import Refused, Unreachable
 from ..system.clock import SystemClock
 from ..units import size
+from .socket_path import socket_path
 
 T = TypeVar("T")
-DEFAULT_SOCKET: Final = "/run/modelward/api.sock"
 ANSWER_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = 3600.0
 TICK_SECONDS: Final = 0.25
@@ -58,15 +58,6 @@ class RefusedAnswer(Refused):
         super().__init__(refusal(answer))
 
 
-def _usual_socket() -> str:
-    if os.path.lexists(DEFAULT_SOCKET):
-        return DEFAULT_SOCKET
-    from .serve_home import home_here  # here: where a service runs, nothing of it is needed
-
-    own = str(home_here().socket)
-    return own if os.path.lexists(own) else DEFAULT_SOCKET
-
-
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout_seconds: float) -> None:
         super().__init__("modelward", timeout=timeout_seconds)
@@ -82,10 +73,8 @@ class Client:
     """The daemon behind one socket. Each call is a connection of its own."""
 
     def __init__(self, path: str = "") -> None:
-        """`path` "" means MODELWARD_SOCKET from the environment, else DEFAULT_SOCKET or, where that is not there, the
-        socket of the user's own `modelward serve`.
-        """
-        self.path = path or os.environ.get("MODELWARD_SOCKET", "") or _usual_socket()
+        """`path` "" means the one that the environment names, else the usual one (see socket_path)."""
+        self.path = path or socket_path(os.environ)
 
     def get(self, path: str, **query: object) -> ApiAnswer:
         """GET; raises Unreachable, and RefusedAnswer for an answer of 400 and above."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .client import DEFAULT_SOCKET, ApiAnswer, Client
+from .client import ApiAnswer, Client
+from .socket_path import DEFAULT_SOCKET
 
 
 def socket_option(parser: argparse.ArgumentParser) -> None:

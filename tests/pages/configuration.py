@@ -48,9 +48,9 @@ capitals. A table in a table has its own part of the name.
 - `modelward check-config` and `modelward status` list the keys that came from the environment. A reload keeps them: the
   environment of a process never changes.
 - What may be secret can stand in a file that the variable names: `MODELWARD_ALERTS__TO_FILE` (one address on each
-  line), `MODELWARD_ALERTS__ROUTE__CRITICAL_FILE`, `MODELWARD_ALERTS__ROUTE__WARNING_FILE`, `MODELWARD_ALERTS__WEBHOOK_FILE`,
-  `MODELWARD_ALERTS__HEARTBEAT_FILE`. Tokens stand in files in any case: `MODELWARD_WORKERS__TOKEN_FILE` and
-  `MODELWARD_PANEL__TOKEN_FILE` are keys.
+  line), `MODELWARD_ALERTS__ROUTE__CRITICAL_FILE`, `MODELWARD_ALERTS__ROUTE__WARNING_FILE`,
+  `MODELWARD_ALERTS__WEBHOOK_FILE`, `MODELWARD_ALERTS__HEARTBEAT_FILE`. Tokens stand in files in any case:
+  `MODELWARD_WORKERS__TOKEN_FILE` and `MODELWARD_PANEL__TOKEN_FILE` are keys.
 - `MODELWARD_DEFAULTS` names a TOML file whose values count as the defaults, after your file. The
   [container image](container.md) brings one.
 

@@ -149,8 +149,8 @@ def keys() -> str:
         "or after a daemon restart.\n",
         ".PP\nEach key can be given by a variable of the daemon's environment, which counts before the file:\n"
         ".BR MODELWARD_WORKERS__COUNT=2 ,\n.BR MODELWARD_LOGS__ACCESS__KEEP=7 .\nA list of texts "
-        "is separated by commas or written as in TOML or JSON, a list of tables\nas in TOML or JSON. Where a value may be secret,\n"
-        ".B MODELWARD_ALERTS__TO_FILE\nand its like name a file that holds it.\n",
+        "is separated by commas or written as in TOML or JSON, a list of tables\nas in TOML or JSON.\n"
+        "Where a value may be secret,\n.B MODELWARD_ALERTS__TO_FILE\nand its like name a file that holds it.\n",
     ]
     for section in configuration.sections():
         parts.append(f".SH {_roff(section.title)}\n{_roff(_plain(section.about))}\n")

@@ -17,8 +17,8 @@ from tests.fakes.admin import FakeAdmin
 from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.answers.status import StateReason
-from modelward.daemon.cli import client as client_module
 from modelward.daemon.cli.client import ApiAnswer, Client, parse_events, segment
+from modelward.daemon.cli.socket_path import DEFAULT_SOCKET
 from modelward.daemon.errors import Refused, Unreachable
 
 
@@ -110,7 +110,7 @@ def test_finds_the_socket_in_the_environment(admin: FakeAdmin, call: Call, monke
     monkeypatch.setenv("MODELWARD_SOCKET", str(admin.socket_path))
     assert call("workers").out == "no worker\n"
     monkeypatch.delenv("MODELWARD_SOCKET")
-    assert Client().path == client_module.DEFAULT_SOCKET
+    assert Client().path == DEFAULT_SOCKET
 
 
 def test_an_explicit_socket_outranks_the_environment(
