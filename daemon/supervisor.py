@@ -43,6 +43,7 @@ from .state.store import HistoryEntry, Store
 from .status.snapshot import Snapshot, WorkersSeen, frozen
 from .system.background import Background
 from .system.clock import Clock
+from .system.first_process import UNDER_INIT
 from .system.service_manager import ServiceManager
 from .workers.former_workers import FormerWorkers
 
@@ -188,7 +189,8 @@ class Supervisor:
 
     async def start(self) -> None:
         """Reads the disk, opens the sockets, takes back former workers. Raises ModelwardError or OSError."""
-        for sentence in await asyncio.to_thread(own_directories.make, self.config):
+        in_container = UNDER_INIT in self.environ
+        for sentence in await asyncio.to_thread(own_directories.make, self.config, model_root=in_container):
             self.log.error(sentence)
         workers, activation, maintenance = self.workers, self.versions.activation, self.upkeep.maintenance
         alert_manager, registry = self.alerts.alert_manager, workers.registry

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,13 +51,18 @@ def refused_and_borne(config: Config, uid: int, *, made_by_others: Collection[st
     return [*found, *sentences, *(missing_root(config, uid) if sentences else ())], []
 
 
-def make(config: Config) -> list[str]:
+def make(config: Config, *, model_root: bool = False) -> list[str]:
     """Makes the missing ones. Returns a sentence for each that cannot be made and is not needed at once. Raises OSError
     for the runtime directory, which has the sockets.
+
+    With `model_root` also that one: in a container a place without a directory is none that is not mounted yet.
     """
     control = config.control
     control.runtime_dir.mkdir(mode=MODE, parents=True, exist_ok=True)
     trouble = []
+    if model_root:
+        with suppress(OSError):  # it is reported as absent, with the reason
+            config.models.root.mkdir(mode=MODE, exist_ok=True)
     for directory in (control.state_dir, control.cache_dir, control.state_dir / "jobs"):
         try:
             directory.mkdir(mode=MODE, parents=True, exist_ok=True)

@@ -270,7 +270,8 @@ class Panel(Section):
         description="Bearer tokens, one a line, for reading and for changing. "
         '`""`: panel.token in the state directory, made by the daemon; '
         "programs of this machine that root, the daemon's user or a member of its group runs "
-        "need none. A path: every request needs one; required unless `listen` is a loopback address. "
+        "need none. A path: every request needs one; required unless `listen` is a loopback address. One in the state "
+        "directory is made by the daemon when it is missing. "
         '`"none"`: every user of this machine may do everything.',
     )
     base_path: Annotated[str, proxy_checks.base_path] = Field(

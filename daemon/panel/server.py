@@ -72,6 +72,8 @@ class PanelServer:
             hosts=hosts,
         )
         self.token_file = "" if not self._rules.asks else config.token_file or str(state_dir / OWN_TOKEN)
+        # Another place is the operator's: what is missing there may come yet, by a mount or a secret.
+        self._makes_token = bool(self.token_file) and Path(self.token_file).parent == state_dir
         self._api, self._edge = api, None  # type: tuple[ASGIApp, PanelMiddleware | None]
         self._peers = Peers(operator)
         self._tokens = Tokens(self.token_file, lambda sentence: self._log.error(sentence))
@@ -122,11 +124,11 @@ class PanelServer:
         self.problem = f"the panel is not there: {because}"
 
     async def _own_token(self) -> None:
-        if self._config.token_file:
+        if not self._makes_token:
             return
         try:
             if await asyncio.to_thread(make_file, Path(self.token_file)):
-                self._log.info("made a token for the panel", path=self.token_file)
+                self._log.info("made a token for the panel; `modelward panel` prints a link", path=self.token_file)
             self._not_made = ""
         except OSError as e:
             because = e.strerror or str(e)

@@ -18,11 +18,13 @@ __all__ = ["MAX_FILE_BYTES", "MAX_TOKEN_CHARS", "Tokens", "make_file", "mark_of"
 
 
 def make_file(path: Path) -> bool:
-    """Writes a file with one new token, for its owner and group to read; False when there is one. Raises OSError."""
+    """Writes a file with one new token, for its owner and group to read; False when there is one. Raises OSError.
+
+    It has nothing else: Prometheus and its like send the whole file as the token.
+    """
     if os.path.lexists(path):
         return False
-    head = "# A token for the panel. Another line is another token; without this file the daemon makes a new one.\n"
-    replace_file(path, f"{head}{secrets.token_urlsafe(32)}\n".encode(), 0o640)
+    replace_file(path, f"{secrets.token_urlsafe(32)}\n".encode(), 0o640)
     return True
 
 

@@ -273,7 +273,11 @@ class RunningPanel:
 
 @contextlib.contextmanager
 def running_panel(
-    admin: FakeDesk | None = None, operator: Callable[[int], bool] | None = None, **keys: object
+    admin: FakeDesk | None = None,
+    operator: Callable[[int], bool] | None = None,
+    *,
+    state_dir: Path | None = None,
+    **keys: object,
 ) -> Iterator[RunningPanel]:
     """The panel with these keys of [panel] over a fake admin interface, in a thread of its own.
 
@@ -289,7 +293,7 @@ def running_panel(
         with tempfile.TemporaryDirectory() as state:
             server = PanelServer(
                 config, application(admin, hub), feed, SystemClock(),
-                state_dir=Path(state), operator=operator or (lambda uid: uid == os.geteuid()),
+                state_dir=state_dir or Path(state), operator=operator or (lambda uid: uid == os.geteuid()),
             )  # fmt: skip
             _wait(loop, server.open())
             yield RunningPanel(admin, hub, server, feed, loop)

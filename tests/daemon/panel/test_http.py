@@ -326,6 +326,18 @@ def test_a_token_that_was_named_is_asked_for_on_this_machine_too(token_file: Pat
         assert local.ask("POST", "/v1/rollback", {}, Cookie=log_in(local), **MARK).status == 200
 
 
+def test_a_named_file_that_is_missing_is_made_in_the_state_directory_and_nowhere_else(tmp_path: Path) -> None:
+    for name, made in (("state", True), ("secrets", False)):
+        (tmp_path / name).mkdir()
+        token_file = tmp_path / name / "panel.token"
+        with running_panel(token_file=str(token_file), state_dir=tmp_path / "state") as panel:
+            assert token_file.exists() is made
+            assert panel.ask("GET", "/v1/status").status == 401
+            if made:  # the whole file is the token, as Prometheus reads it
+                bearer = {"Authorization": f"Bearer {token_file.read_text().strip()}"}
+                assert panel.ask("GET", "/v1/status", **bearer).status == 200
+
+
 def test_a_panel_that_shall_ask_for_no_token_has_nothing_to_log_in_to() -> None:
     with running_panel(operator=lambda uid: False, token_file="none") as panel:
         assert panel.ask("POST", "/login", {"token": "x"}, **MARK).kind == "no_login"
