@@ -1,0 +1,89 @@
+"""In a container: PID 1, a read-only root, no rights, variables alone. No end of a daemon loses a request.
+
+What the image itself holds is tested by `make image` (tests/container).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.house import Load, clip
+from tests.support import eventually
+from tests.system.container_box import ContainerBox, container, why_not
+from tests.versions import good_version
+
+WHY_NOT = why_not()
+pytestmark = [pytest.mark.system, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can be made")]
+VERSION = "dtmf-v1.0"
+KEYS = {
+    "MODELWARD_WORKERS__COUNT": "2",
+    "MODELWARD_VALIDATION__COMPILE": "off",
+    "MODELWARD_ROLLOUT__BAKE": "0",
+    "MODELWARD_MODELS__SETTLE": "300ms",
+    "MODELWARD_PANEL__LISTEN": "127.0.0.1:0",
+}
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerBox]:
+    place = tmp_path_factory.mktemp("container")
+    (place / "data" / "models").mkdir(parents=True)
+    good_version(place / "data" / "models", VERSION)
+    with container(place, **KEYS) as made:
+        made.await_serving(VERSION)
+        yield made
+
+
+def load(box: ContainerBox, *, keep_alive: bool = True) -> Load:
+    return Load(box.port, 4, keep_alive, clip, 0.05)
+
+
+def test_it_serves_from_a_read_only_root_and_confines_its_workers_as_anywhere(box: ContainerBox) -> None:
+    status = box.status()
+    assert status["config"]["path"] == ""
+    assert "workers.count" in status["config"]["environment"]
+    for worker in box.api.get("/v1/workers").data["workers"]:
+        assert worker["confinement"].startswith("no new privileges, landlock, seccomp")
+    mounts = Path(f"/proc/{box.init}/mountinfo").read_text().splitlines()
+    [root] = [line for line in mounts if line.split()[4] == "/"]
+    assert root.split()[5].startswith("ro")
+    assert (box.data / "state" / "panel.token").stat().st_uid == 12345
+    assert any(line.get("worker") == "daemon" for line in box.lines())
+
+
+def test_a_health_check_in_it_needs_no_option(box: ContainerBox) -> None:
+    done = box.run("health")
+    assert (done.returncode, done.stdout) == (0, "ready\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGKILL])
+def test_the_next_daemon_takes_the_workers_back_and_no_request_fails(box: ContainerBox, number: signal.Signals) -> None:
+    before = {w["pid"] for w in box.api.get("/v1/workers").data["workers"]}
+    daemon, clients = box.status()["pid"], load(box)
+    clients.begin()
+    os.kill(box.init if number is signal.SIGQUIT else box.ours(daemon), number)
+    eventually(lambda: box.status().get("pid", daemon) != daemon)
+    box.await_serving(VERSION)
+    clients.end()
+    assert clients.failures == []
+    assert {w["pid"] for w in box.api.get("/v1/workers").data["workers"]} == before
+
+
+def test_the_end_answers_every_request_that_came(box: ContainerBox) -> None:
+    """The last one: it ends the container."""
+    both = [load(box), load(box, keep_alive=False)]
+    for clients in both:
+        clients.begin()
+        eventually(lambda: len(clients.seconds) > 20)  # noqa: B023 - called before the next one
+    assert box.stop() == 0
+    for clients in both:
+        clients.end()
+        assert sum(clients.answers.values()) > 20
+        # Nobody listens any more: a client may notice nothing else.
+        assert [failure for failure in clients.failures if "ConnectionRefusedError" not in failure] == []
+    ends = [line for line in box.lines() if line.get("event") == "worker ends"]
+    assert len(ends) == 2 and all(line["cut"] == 0 for line in ends)
