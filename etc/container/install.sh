@@ -51,6 +51,7 @@ runtime() {
   useradd --uid "$OWNER" --gid "$OWNER" --home-dir /data --no-create-home --shell /usr/sbin/nologin modelward
   # Named volumes take owner and content from here. Any other user may use a volume that it may write.
   install -d -o "$OWNER" -g "$OWNER" -m 0750 /data /data/models /run/modelward /etc/modelward
+  find / -xdev -type f -perm /6000 -exec chmod a-s {} +  # nothing in it gains rights
 }
 
 "$@"
