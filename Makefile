@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test check newcomer bench soak arm floors fuzz fuzz-audio fuzz-media docs clean
+.PHONY: help demo test check newcomer bench soak arm image floors fuzz fuzz-audio fuzz-media docs clean
 
 PIP := $(BIN)/pip --disable-pip-version-check
 
@@ -69,6 +69,9 @@ soak: .venv/dev  ## all that may happen at once, under load; SECONDS=60 for a sh
 
 arm: .venv/dev  ## what may differ on another processor, on an emulated aarch64, and one compilation; ten minutes; skipped where that cannot be had
 	$(BIN)/python -m tests.arm
+
+image: .venv/dev  ## the container image: built, measured, and run by podman; some minutes; skipped where that cannot be had
+	PYTHONPATH=.imports:. $(BIN)/python -m tests.container $(IMAGE_ARGS)
 
 floors: .venv/dev  ## the core of the suite with every dependency at its floor, in an environment of its own
 	$(BIN)/python -m tests.floors .venv-floors

@@ -7,6 +7,7 @@ machine need none. An address that is not available is reported and tried again;
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..errors import Refused
 from ..health.alerts import Figure
 from ..system import descriptors, tcp_listener
 from ..system.clock import Clock
+from ..system.first_process import UNDER_INIT
 from .access_policy import Rules, host_name
 from .connection_limits import limited
 from .live_feed import Feed
@@ -176,10 +178,13 @@ class PanelServer:
 
 
 def _reachable(listen: str) -> str:
-    """The host in a URL for this address: of all addresses the machine's name."""
+    """The host in a URL for this address: of all addresses the machine's name.
+
+    Nobody outside knows the name of a container; its port is published on the machine.
+    """
     host = split_address(listen)[0]
     if host in ("0.0.0.0", "::"):
-        return socket.gethostname()
+        return "localhost" if UNDER_INIT in os.environ else socket.gethostname()
     return f"[{host}]" if ":" in host else host
 
 

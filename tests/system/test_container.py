@@ -55,9 +55,11 @@ def test_it_serves_from_a_read_only_root_and_confines_its_workers_as_anywhere(bo
     assert any(line.get("worker") == "daemon" for line in box.lines())
 
 
-def test_a_health_check_in_it_needs_no_option(box: ContainerBox) -> None:
-    done = box.run("health")
-    assert (done.returncode, done.stdout) == (0, "ready\n")
+def test_commands_in_it_need_no_option_and_a_reload_keeps_the_variables(box: ContainerBox) -> None:
+    health = box.run("health")
+    assert (health.returncode, health.stdout) == (0, "ready\n")
+    reload = box.run("reload")
+    assert (reload.returncode, reload.stdout) == (0, "nothing changed\n"), reload.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGKILL])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelward.daemon.config.load import Config, parse
-from modelward.daemon.config.own_directories import probable_user, problems, require_own
+from modelward.daemon.config.own_directories import make, probable_user, problems, require_own
 from modelward.daemon.errors import ModelwardError
 from modelward.daemon.state.store import Store
 from modelward.daemon.system.clock import SystemClock
@@ -39,6 +39,16 @@ def test_its_own_directories_and_those_to_come_are_fine(config: Config, tmp_path
     (tmp_path / "state").chmod(0o770)  # its own group
     require_own(config)
     assert probable_user(config) == os.geteuid()
+
+
+def test_the_model_root_is_made_where_a_mount_would_be_there_already(config: Config, tmp_path: Path) -> None:
+    config = parse(
+        f'models.root = "{tmp_path}/models"\ncontrol.state_dir = "{tmp_path}/state"\n'
+        f'control.cache_dir = "{tmp_path}/cache"\ncontrol.runtime_dir = "{tmp_path}/run"',
+        "here",
+    )
+    assert make(config) == [] and not (tmp_path / "models").exists()
+    assert make(config, model_root=True) == [] and (tmp_path / "models").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""`make image`: the image as people build and run it."""
