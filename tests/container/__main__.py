@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import json
 import os
 import shutil
 import sys
@@ -81,21 +82,29 @@ def running(engine: Engine, data: Path, *words: str) -> Iterator[tuple[str, int]
         engine.call("rm", "--force", "--time=0", name)
 
 
+def answer(engine: Engine, name: str, verb: str) -> dict[str, Any]:
+    """What a command in the container answers; {} while it reaches no daemon."""
+    done = engine.call("exec", name, "modelward", verb, "--json")
+    found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found
+
+
 def check_life(engine: Engine, data: Path) -> None:
     """Serves, is restarted in place and stopped under load: nothing is lost."""
     with running(engine, data) as (name, port):
         status = engine.run("exec", name, "modelward", "status")
         assert VERSION in status and "from the environment: " in status
-        workers = engine.run("exec", name, "modelward", "workers", "--json")
-        assert workers.count("no new privileges, landlock, seccomp") == 2, workers
+        before = answer(engine, name, "workers")["workers"]
+        assert [worker["confinement"] for worker in before] == ["no new privileges, landlock, seccomp"] * 2
         assert (data / "state" / "panel.token").stat().st_uid == 12345
         assert engine.call("exec", name, "touch", "/x").returncode != 0
         load = Load(port, 4, True, clip, 0.05)
         load.begin()
-        pid = engine.run("exec", name, "cat", "/run/modelward/workers.json")
+        daemon = answer(engine, name, "status")["pid"]
         engine.run("kill", "--signal=QUIT", name)
+        eventually(lambda: answer(engine, name, "status").get("pid", daemon) != daemon)
         eventually(lambda: engine.call("exec", name, "modelward", "health").returncode == 0)
-        assert engine.run("exec", name, "cat", "/run/modelward/workers.json") == pid
+        assert {w["pid"] for w in answer(engine, name, "workers")["workers"]} == {w["pid"] for w in before}
         engine.run("stop", name)
         load.end()
         lost = [failure for failure in load.failures if "ConnectionRefusedError" not in failure]
