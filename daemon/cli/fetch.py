@@ -125,7 +125,7 @@ def _config(args: argparse.Namespace) -> Config:
             raise e if isinstance(e, Unreachable) else Unreachable(str(e)) from e
         running = ""
     try:
-        return load_or_default(args.config or (Path(running) if running else None))[0]
+        return load_or_default(args.config or (Path(running) if running else None), os.environ)[0]
     except BadConfig:
         if args.config is not None or args.to is None:
             raise
