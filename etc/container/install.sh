@@ -50,7 +50,9 @@ runtime() {
   groupadd --gid "$OWNER" modelward
   useradd --uid "$OWNER" --gid "$OWNER" --home-dir /data --no-create-home --shell /usr/sbin/nologin modelward
   # Named volumes take owner and content from here. Any other user may use a volume that it may write.
-  install -d -o "$OWNER" -g "$OWNER" -m 0750 /data /data/models /run/modelward /etc/modelward
+  install -d -o "$OWNER" -g "$OWNER" -m 0750 /data /data/models
+  install -d /etc/modelward
+  chmod 1777 /run  # as that of a tmpfs: whatever the user, it makes its own directory there
   find / -xdev -type f -perm /6000 -exec chmod a-s {} +  # nothing in it gains rights
 }
 

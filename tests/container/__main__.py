@@ -73,13 +73,19 @@ def running(engine: Engine, data: Path, *words: str) -> Iterator[tuple[str, int]
     given = [word for variable in variables for word in ("--env", variable)]
     engine.run("run", "--detach", "--name", name, *STRICT, *HERE, f"--volume={data}:/data", *given, *words, IMAGE)
     try:
-        eventually(lambda: engine.call("exec", name, "modelward", "health").returncode == 0)
+        eventually(lambda: _ready(engine, name))
         yield name, port
     except BaseException:
-        print(engine.call("logs", name).stdout[-10_000:])
+        logs = engine.call("logs", name)
+        print(logs.stdout[-10_000:], logs.stderr[-10_000:])
         raise
     finally:
         engine.call("rm", "--force", "--time=0", name)
+
+
+def _ready(engine: Engine, name: str) -> bool:
+    assert engine.run("inspect", "--format={{.State.Running}}", name) == "true", "it ended"
+    return engine.call("exec", name, "modelward", "health").returncode == 0
 
 
 def answer(engine: Engine, name: str, verb: str) -> dict[str, Any]:
