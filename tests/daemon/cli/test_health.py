@@ -43,6 +43,7 @@ def test_no_daemon_is_3_whatever_is_at_the_path(call: Call, tmp_path: Path) -> N
 
         def greet() -> None:
             with other.accept()[0] as client:
+                client.recv(4096)  # what is left unread would reset the connection
                 client.sendall(b"hello\n")
 
         greeter = threading.Thread(target=greet)
