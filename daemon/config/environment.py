@@ -36,7 +36,7 @@ SECRETS: Final = frozenset(
 """Keys that a variable may give as the path of a file, by _FILE at its end. Tokens are paths already."""
 _FILE: Final = "_FILE"
 _NUMBER: Final = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?", re.ASCII)
-_TABLES: Final = 'write a list of tables, like [{name = "tmp", path = "/srv/tmp"}], in TOML or JSON'
+_TABLES: Final = "write a list of tables in TOML or JSON; docs/configuration.md has an example"
 
 
 class FromEnvironment(NamedTuple):
