@@ -34,6 +34,12 @@ class KeptProgress(Struct, frozen=True):
     revision: int = 0
 
 
+class LeaseTaken(Struct, frozen=True):
+    """This keeper acts. `at` is the time by the engine's clock, in wall seconds: keepers' clocks may differ."""
+
+    at: float
+
+
 class RecordEngine(Protocol):
     """Where a machine gets its record and the files of a version."""
 
@@ -72,5 +78,5 @@ class FeedbackEngine(RecordEngine, Protocol):
     async def keep_record(self, text: bytes) -> None:
         """Publishes a signed record. Raises EngineAway."""
 
-    async def lease(self, holder: str, seconds: float) -> bool:
-        """Whether this keeper is the one that acts, for so long. Raises EngineAway."""
+    async def lease(self, holder: str, seconds: float) -> LeaseTaken | None:
+        """Makes this keeper the one that acts, for so long; None while another one does. Raises EngineAway."""

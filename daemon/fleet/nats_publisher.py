@@ -1,0 +1,139 @@
+"""What an operator puts onto a NATS server: the streams of a fleet, and the files of its versions.
+
+For commands, not for the daemon. Invariants: a stream that is there is not changed, and refused when machines could
+harm one another by it; an object is replaced only by one with another content.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import nats.errors
+from nats.js import api as js_api
+from nats.js.errors import Error as StreamError
+
+from ..errors import Refused
+from ..system.safe_read import open_regular
+from ..units import DAY
+from .engine import EngineAway, NotOffered
+from .nats_connection import NatsConnection
+from .nats_engine import FLEET, MAX_REPORTS, REPORTS, StoredObject
+from .reports import MAX_REPORT_BYTES
+from .signature import MAX_SIGNED_BYTES
+
+MODELS: Final = "modelward_models"
+KEPT_RECORDS: Final = 32
+REPORT_DAYS: Final = 90
+CHUNK_BYTES: Final = 128 << 10
+_NANOSECONDS: Final = 1_000_000_000
+_HEADERS: Final = 1024
+STREAMS: Final[dict[str, dict[str, Any]]] = {
+    f"KV_{FLEET}": {
+        "subjects": [f"$KV.{FLEET}.*"],
+        "max_msgs_per_subject": KEPT_RECORDS,
+        "max_msg_size": MAX_SIGNED_BYTES + _HEADERS,
+    },
+    f"KV_{REPORTS}": {
+        "subjects": [f"$KV.{REPORTS}.*"],
+        "max_msgs_per_subject": 1,
+        "max_msgs": MAX_REPORTS,
+        "max_msg_size": MAX_REPORT_BYTES + _HEADERS,
+        "max_age": int(REPORT_DAYS * DAY) * _NANOSECONDS,
+    },
+    f"OBJ_{MODELS}": {
+        "subjects": [f"$O.{MODELS}.C.>", f"$O.{MODELS}.M.>"],
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+    },
+}
+_ALL: Final[dict[str, Any]] = {
+    "retention": "limits", "storage": "file", "allow_direct": True, "num_replicas": 1, "duplicate_window": 0,
+}  # fmt: skip
+
+
+async def prepare(connection: NatsConnection, replicas: int = 1) -> list[str]:
+    """Makes the streams that are not there; their names. Raises EngineAway, and Refused for one that must not be."""
+    made = []
+    for name, wanted in STREAMS.items():
+        try:
+            found = (await connection.api(f"STREAM.INFO.{name}"))["config"]
+        except NotOffered:
+            config = {**_ALL, **wanted, "name": name, "num_replicas": replicas}
+            await connection.api(f"STREAM.CREATE.{name}", config)
+            made.append(name)
+            continue
+        if not found.get("allow_direct"):
+            raise Refused(f"cannot use the stream {name}: its messages cannot be read one by one (allow_direct)")
+        if name == f"KV_{REPORTS}" and found.get("allow_rollup_hdrs"):
+            raise Refused(f"cannot use the stream {name}: one machine could remove the reports of all (rollup headers)")
+    return made
+
+
+async def upload(
+    connection: NatsConnection, directory: Path, files: Iterable[str], into: str, progress: Callable[[str], None]
+) -> None:
+    """Puts the files of a version into the object store, below `into`. Raises EngineAway, Refused and OSError."""
+    client = await connection.client()
+    try:
+        store = await client.jetstream(timeout=30).object_store(MODELS)
+        for name in files:
+            if await _same(connection, f"{into}/{name}", directory / name):
+                continue
+            progress(name)
+            options = js_api.ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
+            with open_regular(directory / name) as file:
+                await store.put(f"{into}/{name}", file, js_api.ObjectMeta(name=f"{into}/{name}", options=options))
+    except (nats.errors.Error, StreamError, TimeoutError) as e:
+        raise EngineAway(f"cannot put the files of {directory.name} onto the server: {e}") from e
+
+
+async def tidy(connection: NatsConnection, wanted: Iterable[str]) -> int:
+    """Removes the objects of versions that no kept record wants; `wanted` are the directories of those that do."""
+    keep, removed = set(wanted), 0
+    for name in await _objects(connection):
+        if name.partition("/")[0] in keep:
+            continue
+        about = await _about(connection, name)
+        if about is not None:
+            await connection.api(f"STREAM.PURGE.OBJ_{MODELS}", {"filter": f"$O.{MODELS}.C.{about.nuid}"})
+        await connection.api(f"STREAM.PURGE.OBJ_{MODELS}", {"filter": _meta(name)})
+        removed += 1
+    return removed
+
+
+async def _objects(connection: NatsConnection) -> list[str]:
+    answer = await connection.api(f"STREAM.INFO.OBJ_{MODELS}", {"subjects_filter": f"$O.{MODELS}.M.*"})
+    names = []
+    for subject in answer.get("state", {}).get("subjects") or {}:
+        try:
+            names.append(base64.urlsafe_b64decode(subject.rpartition(".")[2]).decode())
+        except (binascii.Error, UnicodeDecodeError):
+            continue  # of another program
+    return names
+
+
+async def _about(connection: NatsConnection, name: str) -> StoredObject | None:
+    found = await connection.last(f"OBJ_{MODELS}", _meta(name))
+    return msgspec.json.decode(found.data, type=StoredObject) if found is not None else None
+
+
+async def _same(connection: NatsConnection, name: str, path: Path) -> bool:
+    """Whether the object store has this content."""
+    about = await _about(connection, name)
+    if about is None or about.deleted or about.size != path.stat().st_size:
+        return False
+    hashed = hashlib.sha256()
+    with open_regular(path) as file:
+        while data := file.read(1 << 20):
+            hashed.update(data)
+    return about.digest == f"SHA-256={base64.urlsafe_b64encode(hashed.digest()).decode()}"
+
+
+def _meta(name: str) -> str:
+    return f"$O.{MODELS}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
