@@ -154,7 +154,7 @@ class Supervisor:
             api=servers.api,
             maintenance=self.upkeep.maintenance,
             jobs=self.upkeep.jobs,
-            outside=self.alerts.outside.controllers,
+            outside=(*self.alerts.outside.controllers, self.upkeep.fleet),
             series=self.alerts.series,
             uploads=self.upkeep.uploads,
             panel=servers.panel,

@@ -32,6 +32,7 @@ from ..answers.commands import (
 )
 from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
 from ..answers.encode import encoded
+from ..answers.fleet import FleetAnswer
 from ..answers.history import HistoryAnswer
 from ..answers.logs import LogFilesAnswer, LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
@@ -80,6 +81,10 @@ async def series(admin: AdminInterface, request: Request) -> SeriesAnswer:
 
 async def traffic(admin: AdminInterface, request: Request) -> TrafficAnswer:
     return admin.traffic()
+
+
+async def fleet(admin: AdminInterface, request: Request) -> FleetAnswer:
+    return admin.fleet()
 
 
 async def metrics(admin: AdminInterface, request: Request) -> Response:
@@ -247,6 +252,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/v1/alerts", alerts, READ),
     ("GET", "/v1/series", series, READ),
     ("GET", "/v1/traffic", traffic, READ),
+    ("GET", "/v1/fleet", fleet, READ),
     ("GET", "/v1/disk", disk, READ),
     ("GET", "/v1/logs", logs, READ),
     ("GET", "/v1/logs/{name}", log, READ),

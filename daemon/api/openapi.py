@@ -67,6 +67,7 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
         "A few figures over the last hour, day or week", query={"span": {"type": "string", "enum": list(SPANS)}}
     ),
     ("GET", "/v1/traffic"): About("Requests, errors and durations of each version"),
+    ("GET", "/v1/fleet"): About("What this machine has to do with a fleet, and how far the fleet's record has come"),
     ("GET", "/v1/disk"): About("Where the space went", query={"progress": _NUMBER}),
     ("GET", "/v1/logs"): About("The log files there are"),
     ("GET", "/v1/logs/{name}"): About("The last lines of a log", query={"lines": _NUMBER}),

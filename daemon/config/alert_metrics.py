@@ -59,6 +59,9 @@ FIGURES: Final[dict[str, str]] = {
     "controller_failed": "1 for each part of the daemon that ended by an unexpected error and is tried again",
     "tokens_unusable": "1 while no token is accepted by the panel because its token file cannot be used",
     "alert_channel_failures": "messages in a row that each channel did not take",
+    "fleet_away": "1 while the fleet's server has not been reached for `fleet.alert_after`",
+    "fleet_blocked": "1 while this machine cannot follow the fleet's record",
+    "fleet_halted": "1 while the rollout over the fleet is halted, on the keeper that acts",
     "heartbeat_failures": "heartbeats in a row that did not arrive at `alerts.heartbeat`",
 }
 

@@ -21,7 +21,7 @@ from ..config.load import Config
 from ..errors import ModelwardError
 from ..models import decisions as d
 from ..models import link
-from ..models.activation_policy import ActivationFacts, ActivationPolicy, decide, once_accepted
+from ..models.activation_policy import ActivationFacts, ActivationPolicy, chosen, decide, once_accepted
 from ..models.lifecycle import VersionState
 from ..models.link_place import at_of
 from ..models.snapshot import RootSeen
@@ -355,7 +355,7 @@ class Activation:
                 await self._put_link(target.version, target.digest)
             if forward:
                 self._before = self.position
-                hold, because = rollout.hold, f"newer than {target.version}, which was chosen by hand"
+                hold, because = rollout.hold, f"newer than {target.version}, {chosen(rollout.because)}"
                 await self._keep(pos.served(self.position, target, linked=rollout.moves_link), hold, because)
             else:
                 await self._keep(self._before)

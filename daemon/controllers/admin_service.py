@@ -19,6 +19,7 @@ from ...worker.shared.installed_release import RELEASE
 from ..answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from ..answers.commands import CommandAccepted, CommandOutcome, PanelLinkAnswer, ReloadOutcome, ValidateOutcome
 from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
+from ..answers.fleet import FleetAnswer
 from ..answers.history import HistoryAnswer, HistoryLine
 from ..answers.logs import LogFilesAnswer, LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
@@ -44,6 +45,7 @@ from ..workers.pool import WorkerPool
 from ..workers.registry import WorkerRegistry
 from .activation import Activation
 from .alerting import AlertManager
+from .fleet import Fleet
 from .forms import Forms
 from .maintenance import Maintenance
 from .outside import OutsideParts
@@ -95,6 +97,7 @@ class AdminService:
         alert_manager: AlertManager,
         outside: OutsideParts,
         uploads: VersionUploads,
+        fleet: Fleet,
     ) -> None:
         self._origin, self._environment = origin, environment
         self._clock, self._snapshot, self._wakeups = clock, snapshot, wakeups
@@ -102,7 +105,7 @@ class AdminService:
         self._registry, self._pool, self._validation, self._activation = registry, pool, validation, activation
         self._forms, self._async_store, self._maintenance = forms, async_store, maintenance
         self._alert_manager, self._outside, self._uploads = alert_manager, outside, uploads
-        self._began = clock.monotonic()
+        self._fleet, self._began = fleet, clock.monotonic()
         self._waiters = ValidationWaiters(clock, validation, activation, wakeups)
 
     # queries
@@ -189,6 +192,9 @@ class AdminService:
 
     def traffic(self) -> TrafficAnswer:
         return views.traffic(self._registry.traffic)
+
+    def fleet(self) -> FleetAnswer:
+        return self._fleet.answer()
 
     def metrics(self) -> str:
         return self._alert_manager.metrics()

@@ -38,6 +38,7 @@ from ..system.first_process import UNDER_INIT
 from ..system.peer_access import let_in, operator
 from ..system.service_manager import ServiceManager
 from ..system.systemd import unit
+from ..upkeep.syscalls import rename_noreplace
 from ..workers.channel import WorkersSocket
 from ..workers.listen_socket import ListenSocket
 from ..workers.peer import WorkerEvent
@@ -49,6 +50,7 @@ from .activation import Activation
 from .admin_service import AdminService
 from .alerting import AlertManager
 from .disk_reads import DiskReads
+from .fleet import Fleet
 from .form_choice import FormChoice
 from .forms import Forms
 from .idle_check import IdleCheck
@@ -162,11 +164,12 @@ class VersionParts(Struct, frozen=True):
 
 
 class UpkeepParts(Struct, frozen=True):
-    """Disk, logs, the transcription jobs, and versions that are uploaded."""
+    """Disk, logs, the transcription jobs, and versions that are uploaded or that a fleet wants."""
 
     maintenance: Maintenance
     jobs: JobKeeping
     uploads: VersionUploads
+    fleet: Fleet
 
     @classmethod
     def build(
@@ -192,6 +195,16 @@ class UpkeepParts(Struct, frozen=True):
             wakeups=shared.wakeups,
         )
         return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble_now), uploads)
+        fleet = Fleet(
+            shared.config,
+            shared.clock,
+            validation=versions.validation,
+            activation=versions.activation,
+            async_store=shared.async_store,
+            wakeups=shared.wakeups,
+            rename=rename_noreplace,
+        )
+        return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble), uploads, fleet)
 
 
 class AlertParts(Struct, frozen=True):
@@ -311,7 +324,10 @@ class CommandParts(Struct, frozen=True):
             alert_manager=alerts.alert_manager,
             outside=alerts.outside,
             uploads=upkeep.uploads,
+            fleet=upkeep.fleet,
         )
+        alerts.alert_manager.more.append(upkeep.fleet.figures)
+        alerts.alert_manager.exposed.append(upkeep.fleet.expose)
         return cls(config_reload, admin_service)
 
 

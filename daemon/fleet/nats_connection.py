@@ -219,7 +219,8 @@ class NatsConnection:
         refused = self._refusals.setdefault(subject.lower(), asyncio.get_running_loop().create_future())
         task = awaited(answering, "fleet request")
         try:
-            await asyncio.wait({task, refused}, return_when=asyncio.FIRST_COMPLETED)
+            waits: set[asyncio.Future[Any]] = {task, refused}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 raise EngineAway(f"the server refused {subject}: {refused.result()}")
             with self._ending(client, subject):

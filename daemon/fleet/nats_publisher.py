@@ -10,8 +10,9 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Iterable
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import nats.errors
@@ -88,7 +89,11 @@ async def upload(
             progress(name)
             options = js_api.ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
             with open_regular(directory / name) as file:
-                await store.put(f"{into}/{name}", file, js_api.ObjectMeta(name=f"{into}/{name}", options=options))
+                await store.put(
+                    f"{into}/{name}",
+                    cast(BufferedIOBase, file),
+                    js_api.ObjectMeta(name=f"{into}/{name}", options=options),
+                )
     except (nats.errors.Error, StreamError, TimeoutError) as e:
         raise EngineAway(f"cannot put the files of {directory.name} onto the server: {e}") from e
 

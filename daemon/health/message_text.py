@@ -51,6 +51,9 @@ _WHAT: Final = {
     "controller_failed": "the daemon's part {subject} failed and is tried again",
     "tokens_unusable": "nobody can log in to the panel",
     "alert_channel_failures": "alerts do not arrive at {subject}",
+    "fleet_away": "the fleet's server is not reached",
+    "fleet_blocked": "this machine cannot follow the fleet's record",
+    "fleet_halted": "the rollout over the fleet is halted",
     "heartbeat_failures": "{value:.0f} heartbeats in a row did not arrive",
 }
 

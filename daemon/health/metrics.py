@@ -19,6 +19,14 @@ METRICS: Final = (
     Metric("modelward_build_info", "gauge", "Always 1; the label is the version of modelward.", ("version",)),
     Metric("modelward_start_time_seconds", "gauge", "When the daemon began, seconds since 1970."),
     Metric("modelward_ready", "gauge", "1 while some worker answers requests."),
+    # the fleet, where one is configured
+    Metric("modelward_fleet_connected", "gauge", "1 while the fleet's server was reached at the last try."),
+    Metric("modelward_fleet_record_sequence", "gauge", "Number of the record that is followed, 0 for none."),
+    Metric("modelward_fleet_outcome", "gauge", "1 for what this machine reports about the record.", ("outcome",)),
+    Metric("modelward_fleet_fetched_bytes", "gauge", "How much of the wanted version was fetched."),
+    Metric("modelward_fleet_halted", "gauge", "1 while the rollout is halted; on the keeper that acts."),
+    Metric("modelward_fleet_wave_open", "gauge", "1 for an open wave; on the keeper that acts.", ("wave",)),
+    Metric("modelward_fleet_machines", "gauge", "Machines by wave and what they count as.", ("wave", "standing")),
     # workers
     Metric("modelward_workers", "gauge", "Workers by what they are doing.", ("state",)),
     Metric("modelward_workers_wanted", "gauge", "Workers of its own that the daemon keeps up."),

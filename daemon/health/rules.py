@@ -89,6 +89,9 @@ BUILT_IN: Final = (
     _condition("tokens_unusable"),
     _condition("alert_channel_failures", above=2),
     _condition("heartbeat_failures", above=2),
+    _condition("fleet_away"),
+    _condition("fleet_blocked"),
+    _condition("fleet_halted"),
 )
 STANDING: Final = frozenset(rule.metric for rule in BUILT_IN if rule.standing)
 CRITICAL: Final = frozenset(rule.metric for rule in BUILT_IN if rule.severity == "critical")

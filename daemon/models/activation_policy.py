@@ -9,7 +9,7 @@ name are a new candidate, and the same files under another name need no new proo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -57,13 +57,19 @@ class Standing(Struct, frozen=True):
     because: str = ""
 
 
+FLEET_WANTS: Final = "the record of the fleet wants it"
+FLEET_CHOSE: Final = "which the fleet wanted"
+"""The end of the reason why newer versions are held; a newer record may want them again."""
+
+
 class ActivationRequest(Struct, frozen=True):
     """A command. It ends with any decision except AwaitVerdict. For activate, `version` is the one to go to. For
-    rollback, it is the one to leave, which served when the command came.
+    rollback, it is the one to leave, which served when the command came. `because` is who requests it.
     """
 
     kind: Literal["activate", "rollback"]
     version: str
+    because: str = "asked for by command"
 
 
 class ActivationFacts(Struct, frozen=True):
@@ -109,6 +115,11 @@ def decide(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     if isinstance(facts.link, Names):
         return _named(facts, policy, facts.link.version)
     return _unnamed(facts, policy)
+
+
+def chosen(because: str) -> str:
+    """By whom a version was chosen whose rollout has this reason: the end of why newer ones are held."""
+    return FLEET_CHOSE if because == FLEET_WANTS else "which was chosen by hand"
 
 
 def once_accepted(facts: ActivationFacts, policy: ActivationPolicy, name: str, digest: str) -> bool:
@@ -210,7 +221,7 @@ def _requested(facts: ActivationFacts, policy: ActivationPolicy, asked: Activati
     version = facts.version(asked.version)
     if version is None:
         return Refuse(f"cannot activate {asked.version}: there is no such version; {_still(facts)}")
-    return _go_to(facts, version, "operator", "asked for by command", _holds(facts, policy, version))
+    return _go_to(facts, version, "operator", asked.because, _holds(facts, policy, version))
 
 
 def _rollback(facts: ActivationFacts, asked: ActivationRequest) -> Decision:

@@ -28,7 +28,7 @@ DAEMON_METRICS: Final = (
     "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
     "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link", "state_in_memory",
     "controller_failed", "version_unchosen", "jobs_used_percent", "jobs_still_seconds", "heartbeat_failures",
-    "probe_failed", "disk_full_hours",
+    "probe_failed", "disk_full_hours", "fleet_away", "fleet_blocked", "fleet_halted",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0

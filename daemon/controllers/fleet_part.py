@@ -1,0 +1,170 @@
+"""The version that an agent fetches: one fetch or check of digests at a time, in the background.
+
+The agent's planner decides when. Invariant: what fails is noted with its reason and with when it may be tried again,
+and the hidden directory is used by one task at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+from msgspec import Struct
+
+from ..config.load import Config
+from ..fleet.agent_planner import FetchedPart, retry_delay
+from ..fleet.engine import EngineAway, RecordEngine
+from ..fleet.fetching import Fetching, WrongBytes
+from ..fleet.part_area import PartArea
+from ..fleet.record import FleetRecord
+from ..system.background import here
+from ..system.clock import Clock
+
+_STOP_SECONDS: Final = 5.0
+
+
+class PartFacts(Struct, frozen=True):
+    """What the planner needs; see `agent_planner.AgentFacts`."""
+
+    part: FetchedPart | None
+    free_bytes: int
+    keep_free_bytes: int
+    trouble: str
+    retry_at: float
+
+
+class FleetPart:
+    """See the module. `turn` rises with each beginning and each end of a task."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        engine: RecordEngine,
+        machine: str,
+        rename: Callable[..., None],
+        happened: Callable[[], None],
+    ) -> None:
+        self._config, self._clock, self._engine, self._machine = config, clock, engine, machine
+        self._rename, self._happened = rename, happened
+        self._log = structlog.get_logger("fleet")
+        self._task: asyncio.Task[None] | None = None
+        self._fetching: Fetching | None = None
+        self._end = threading.Event()
+        self._failures, self._retry_at, self._trouble = 0, 0.0, ""
+        self._part: FetchedPart | None = None
+        self.turn = self.free_bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """How much is there."""
+        if self._fetching is not None:
+            return self._fetching.bytes
+        return self._part.bytes if self._part is not None else 0
+
+    async def facts(self) -> PartFacts:
+        """As it is now."""
+        root, min_free = self._config().models.root, self._config().disk.min_free
+
+        def read() -> tuple[int, int]:
+            found = os.statvfs(root)
+            return found.f_bavail * found.f_frsize, min_free.of(found.f_blocks * found.f_frsize)
+
+        try:
+            self.free_bytes, keep = await asyncio.to_thread(read)
+            if self._task is None:
+                self._part = await asyncio.to_thread(self._area().seen)
+        except OSError as e:
+            self._failed(e.strerror or str(e))
+            return PartFacts(self._part, 0, 0, self._trouble, self._retry_at)
+        part = self._part
+        if (fetching := self._fetching) is not None:
+            part = FetchedPart(fetching.record.manifest_sha256, fetching.bytes)
+        return PartFacts(part, self.free_bytes, keep, self._trouble, self._retry_at)
+
+    def _area(self) -> PartArea:
+        return PartArea(self._config().models.root, self._rename)
+
+    def fetch(self, record: FleetRecord) -> None:
+        """Begins to fetch, unless something is under way."""
+        if self._task is None:
+            self._fetching = Fetching(
+                self._engine,
+                self._area(),
+                record,
+                self._clock,
+                max_rate=self._config().fleet.max_rate,
+                require_room=partial(_require_room, self._config().models.root, self._config().disk.min_free.of),
+            )
+            self._begin(self._fetching.run)
+
+    def verify(self, record: FleetRecord) -> None:
+        """Begins to compare digests, unless something is under way."""
+        if self._task is None:
+            verify = partial(self._area().verify, record.bytes, self._end.is_set)
+            self._begin(lambda: asyncio.to_thread(verify))
+
+    def _begin(self, work: Callable[[], Awaitable[object]]) -> None:
+        self._end.clear()
+        self.turn += 1
+        self._task = here().start("fleet fetch", partial(self._run, work))
+        self._task.add_done_callback(self._over)
+
+    async def _run(self, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+            self._failures, self._trouble = 0, ""
+        except (EngineAway, WrongBytes) as e:
+            self._failed(str(e))
+        except OSError as e:
+            self._failed(e.strerror or str(e))
+
+    def _failed(self, because: str) -> None:
+        self._failures += 1
+        self._retry_at = self._clock.wall() + retry_delay(self._machine, self._failures)
+        if because != self._trouble:
+            self._log.warning("fleet fetch failed", because=because)
+        self._trouble = because
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._task = self._fetching = None
+        self.turn += 1
+        self._happened()
+
+    async def stop(self) -> None:
+        """Ends what is under way; what came stays."""
+        if self._task is not None:
+            self._end.set()
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=_STOP_SECONDS)
+
+    async def discard(self) -> bool:
+        """Removes what was fetched; False when it cannot."""
+        return await self._on_thread(self._area().discard)
+
+    async def rename_in(self, version: str) -> bool:
+        """Puts the version into the model root; False when it cannot."""
+        return await self._on_thread(partial(self._area().rename_in, version))
+
+    async def _on_thread(self, work: Callable[[], None]) -> bool:
+        try:
+            await asyncio.to_thread(work)
+        except OSError as e:
+            self._failed(e.strerror or str(e))
+            return False
+        self.turn += 1
+        return True
+
+
+def _require_room(root: Path, reserve: Callable[[int], int], count: int) -> None:
+    """Raises OSError where the disk has no room for so much more."""
+    found = os.statvfs(root)
+    free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    if free - count < reserve(total):
+        raise OSError(28, os.strerror(28))
