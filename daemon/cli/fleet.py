@@ -1,6 +1,6 @@
-"""`modelward fleet keygen` and `publish`: a key, and the signed record that many machines follow.
+"""`modelward fleet`: a key, the signed record that many machines follow, and how far they are.
 
-`publish` writes the record into a directory that a web server or a USB stick carries. It needs no daemon.
+`fleet_publish` writes records, `fleet_status` shows. `status` without a server asks the daemon of this machine.
 """
 
 from __future__ import annotations
@@ -10,32 +10,37 @@ import os
 from pathlib import Path
 from typing import Final
 
-from ...worker.shared.durable_files import replace_file, sync_directory, write_new
-from ...worker.shared.minisign_keys import CannotSign, SecretKey, make_key, public_file, public_line, secret_file
+from ...worker.shared.durable_files import sync_directory, write_new
+from ...worker.shared.minisign_keys import CannotSign, make_key, public_file, public_line, secret_file
 from ..errors import BadUsage, Refused
-from ..fleet import publishing
-from ..fleet.manifest import manifest
-from ..fleet.record import BadRecord, FleetRecord, WaveWindow
-from ..fleet.signature import MAX_SIGNED_BYTES, open_record, sign_record
-from ..system.clock import SystemClock
-from ..system.safe_read import open_regular
-from ..units import parse_duration, size
 from .language import say
+from .options import json_option, socket_option
 from .render import clean
-from .sign import later, read_key
 
 KEY: Final = "modelward-fleet.key"
-RECORD_MODE: Final = 0o644
+WORDS: Final = ("keygen", "publish", "status", "drift", "halt", "resume", "back", "forget")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """keygen [--key]; publish DIR --to FILE --key, and the waves."""
-    parser.add_argument("what", choices=("keygen", "publish"), help="make a key; write the record that wants a version")
+    """WHAT, its version or machine, where the record is, and what a record has."""
     parser.add_argument(
-        "version", nargs="?", metavar="DIR", default="", help="publish: a directory that holds a version"
+        "what",
+        choices=WORDS,
+        help="keygen: make a key; publish VERSION: machines are to serve it; status: how far they are; drift: which "
+        "serve something else; halt: no machine begins any more; resume: go on; back: to the version before; "
+        "forget MACHINE: it is no more",
     )
+    parser.add_argument(
+        "version", nargs="?", metavar="VERSION", default="", help="publish: a directory, or a name in the model root"
+    )
+    parser.add_argument(
+        "--to", metavar="FILE|URL", default="", help="the record's file, or nats://host:4222 (default: fleet.url)"
+    )
+    parser.add_argument("--credentials", metavar="FILE", default="", help="what the server requires")
+    parser.add_argument("--ca-file", metavar="FILE", default="", help="certificates that are trusted for the server")
+    parser.add_argument("--config", metavar="FILE", default="", help="default /etc/modelward/modelward.toml")
+    parser.add_argument("--why", metavar="TEXT", default="", help="halt: the reason, which machines report")
     parser.add_argument("--key", metavar="FILE", type=Path, default=Path(KEY), help=f"the secret key (default {KEY})")
-    parser.add_argument("--to", metavar="FILE", type=Path, help="publish: the record, replaced; the version lies below")
     parser.add_argument(
         "--source", metavar="URL", action="append", default=[], help="publish: where the version's files lie otherwise"
     )
@@ -55,11 +60,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--sequence", metavar="N", type=int, default=0, help="its number (default: one more than before)"
     )
     parser.add_argument("--hold", action="store_true", help="no machine begins until it is published without")
+    json_option(parser)
+    socket_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 done, 1 refused, 2 for options that cannot be."""
-    return _keygen(args.key) if args.what == "keygen" else _publish(args)
+    """0 done, 1 refused, or `drift` found some; 2 for options that cannot be; 3 no daemon."""
+    if args.what == "keygen":
+        return _keygen(args.key)
+    from . import fleet_publish, fleet_status
+
+    if args.what in ("publish", "halt", "resume", "back"):
+        done: int = getattr(fleet_publish, args.what)(args)
+        return done
+    place = fleet_publish.fleet_place(args)
+    if fleet_publish.is_nats(place.url):
+        if args.what == "forget":
+            return fleet_status.forget(args.version, place)
+        return fleet_status.show(args, place) if args.what == "status" else fleet_status.drift(args, place)
+    if args.what != "status":
+        raise BadUsage(f"cannot run modelward fleet {args.what}: it needs a server; give it with --to")
+    return fleet_status.show_own(args)
 
 
 def _keygen(path: Path) -> int:
@@ -79,68 +100,3 @@ def _keygen(path: Path) -> int:
     say("each machine's configuration has, in [fleet]:")
     print(f'public_keys = ["{public_line(key.public)}"]')
     return 0
-
-
-def _publish(args: argparse.Namespace) -> int:
-    if not args.version or args.to is None:
-        raise BadUsage("cannot run modelward fleet publish: it needs DIR and --to FILE")
-    key, directory, place = read_key(args.key), Path(os.path.abspath(args.version)), Path(os.path.abspath(args.to))
-    try:
-        record = _record(args, key, directory, place)
-        text = sign_record(record, key)
-    except (BadRecord, CannotSign) as e:
-        raise Refused(f"cannot publish {clean(directory.name)}: {e}") from e
-    try:
-        replace_file(place, text, RECORD_MODE)
-    except OSError as e:
-        raise Refused(f"cannot publish {clean(directory.name)}: {clean(place)}: {e.strerror}") from e
-    say(f"record {record.sequence} wants {clean(record.version)} ({size(record.bytes)}) until {record.expires}")
-    return 0
-
-
-def _record(args: argparse.Namespace, key: SecretKey, directory: Path, place: Path) -> FleetRecord:
-    """Raises BadRecord, Refused, BadUsage."""
-    now = SystemClock().wall()
-    try:
-        success = float(args.success.removesuffix("%"))
-        pause, valid, lasts = (parse_duration(text) for text in (args.pause, args.valid, args.window_for))
-        not_before = later(args.not_before, now) if args.not_before else ""
-    except ValueError as e:
-        raise BadUsage(f"cannot run modelward fleet publish: {e}") from e
-    window = WaveWindow(args.window, round(lasts)) if args.window else None
-    waves = publishing.waves(
-        args.waves, success_percent=success, max_errors=args.max_errors, pause_seconds=pause, window=window
-    )
-    sha256, size_bytes = manifest(directory)
-    return publishing.drafted(
-        directory.name,
-        sha256,
-        size_bytes,
-        sequence=args.sequence or _last_sequence(place, key) + 1,
-        now=now,
-        valid_seconds=valid,
-        sources=args.source or [_beside(directory, place)],
-        waves=waves,
-        not_before=not_before,
-        hold=args.hold,
-    )
-
-
-def _beside(directory: Path, place: Path) -> str:
-    if not directory.is_relative_to(place.parent):
-        raise Refused(
-            f"cannot publish {clean(directory.name)}: it does not lie below {clean(place.parent)}; copy it there, or "
-            "give the address where machines find it with --source"
-        )
-    return str(directory.relative_to(place.parent))
-
-
-def _last_sequence(place: Path, key: SecretKey) -> int:
-    """The number of the record that is replaced; 0 when there is none. Raises BadRecord for one of another key."""
-    try:
-        with open_regular(place) as file:
-            return open_record(file.read(MAX_SIGNED_BYTES + 1), [key.public]).record.sequence
-    except FileNotFoundError:
-        return 0
-    except OSError as e:
-        raise Refused(f"cannot read {clean(place)}: {e.strerror}") from e

@@ -84,6 +84,14 @@ def manifest(directory: Path) -> tuple[str, int]:
     return hashlib.sha256(data).hexdigest(), own + sum(there[name] for name in sums)
 
 
+def names(directory: Path) -> list[str]:
+    """The files that machines fetch: the list, its signature, and what it names. Raises Refused, OSError."""
+    there = sizes(directory)
+    with open_regular(directory / SUMS) as file:
+        sums = parse_sums(file.read(MAX_SUMS_BYTES + 1))
+    return [*(name for name in (SUMS, SIGNATURE) if name in there), *sorted(sums)]
+
+
 def _sha256(path: Path) -> str:
     hashed = hashlib.sha256()
     with open_regular(path) as file:

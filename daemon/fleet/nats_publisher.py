@@ -87,13 +87,11 @@ async def upload(
             if await _same(connection, f"{into}/{name}", directory / name):
                 continue
             progress(name)
-            options = js_api.ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
+            meta = js_api.ObjectMeta(
+                name=f"{into}/{name}", options=js_api.ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
+            )
             with open_regular(directory / name) as file:
-                await store.put(
-                    f"{into}/{name}",
-                    cast(BufferedIOBase, file),
-                    js_api.ObjectMeta(name=f"{into}/{name}", options=options),
-                )
+                await store.put(f"{into}/{name}", cast(BufferedIOBase, file), meta)
     except (nats.errors.Error, StreamError, TimeoutError) as e:
         raise EngineAway(f"cannot put the files of {directory.name} onto the server: {e}") from e
 

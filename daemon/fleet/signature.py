@@ -60,3 +60,11 @@ def open_record(text: bytes, keys: Iterable[PublicKey]) -> SignedRecord:
     if comment != FLEET_MARK:
         raise BadRecord("the signature of the record was made for something else")
     return SignedRecord(decode(data), hashlib.sha256(data).hexdigest(), text)
+
+
+def read_record(text: bytes) -> FleetRecord | None:
+    """What a carried record wants, for people: nothing proves it. None for what cannot be read."""
+    try:
+        return decode(msgspec.json.decode(text[:MAX_SIGNED_BYTES], type=SignedText).record.encode(errors="replace"))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, BadRecord):
+        return None
