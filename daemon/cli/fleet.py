@@ -18,7 +18,7 @@ from .options import json_option, socket_option
 from .render import clean
 
 KEY: Final = "modelward-fleet.key"
-WORDS: Final = ("keygen", "publish", "status", "drift", "halt", "resume", "back", "forget")
+WORDS: Final = ("keygen", "publish", "status", "drift", "halt", "resume", "back", "forget", "admit")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=WORDS,
         help="keygen: make a key; publish VERSION: machines are to serve it; status: how far they are; drift: which "
         "serve something else; halt: no machine begins any more; resume: go on; back: to the version before; "
-        "forget MACHINE: it is no more",
+        "forget MACHINE: it is no more; admit NAME: a client of the server, with its rights",
     )
     parser.add_argument(
         "version", nargs="?", metavar="VERSION", default="", help="publish: a directory, or a name in the model root"
@@ -60,6 +60,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--sequence", metavar="N", type=int, default=0, help="its number (default: one more than before)"
     )
     parser.add_argument("--hold", action="store_true", help="no machine begins until it is published without")
+    parser.add_argument(
+        "--role", choices=("machine", "keeper", "operator"), default="machine", help="admit: its rights"
+    )
+    parser.add_argument("--dir", metavar="DIR", type=Path, default=Path("."), help="admit: where its files are written")
     json_option(parser)
     socket_option(parser)
 
@@ -68,13 +72,18 @@ def run(args: argparse.Namespace) -> int:
     """0 done, 1 refused, or `drift` found some; 2 for options that cannot be; 3 no daemon."""
     if args.what == "keygen":
         return _keygen(args.key)
+    if args.what == "admit":
+        from .fleet_admit import admit
+
+        return admit(args.version, args.role, args.dir)
+    from ..config.fleet_checks import is_nats
     from . import fleet_publish, fleet_status
 
     if args.what in ("publish", "halt", "resume", "back"):
         done: int = getattr(fleet_publish, args.what)(args)
         return done
     place = fleet_publish.fleet_place(args)
-    if fleet_publish.is_nats(place.url):
+    if is_nats(place.url):
         if args.what == "forget":
             return fleet_status.forget(args.version, place)
         return fleet_status.show(args, place) if args.what == "status" else fleet_status.drift(args, place)

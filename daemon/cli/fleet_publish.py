@@ -76,7 +76,7 @@ def _directory(args: argparse.Namespace) -> Path:
     """A path, or the name of a version of the model root."""
     if os.path.isdir(args.version) or os.sep in args.version:
         return Path(os.path.abspath(args.version))
-    return _config(args).models.root / args.version
+    return Path(_config(args).models.root, args.version)
 
 
 def _to_file(args: argparse.Namespace, key: SecretKey, directory: Path, place: Path) -> FleetRecord:

@@ -18,6 +18,7 @@ from ..errors import Refused
 from ..fleet.engine import EngineAway, NotOffered
 from ..fleet.engines import nats_engine
 from ..fleet.manifest import names
+from ..fleet.nats_names import OPERATOR
 from ..fleet.overview import FleetOverview, overview
 from ..fleet.record import BadRecord, FleetRecord
 from ..fleet.reports import ReceivedReport
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ..fleet.nats_engine import NatsEngine
 
 T = TypeVar("T")
-OPERATOR: Final = "operator"
 MAX_TRIES: Final = 20
 
 

@@ -1,4 +1,4 @@
-"""Shows a fleet: how far its record has come, what each part serves, and which machines need a look, with the reason."""
+"""Shows a fleet: how far its record has come, what each part serves, and which machines need a look."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from nats.protocol.parser import ErrProtocol, Parser
 from ...worker.shared.started import awaited
 from ..system.safe_read import open_regular
 from .engine import EngineAway, NotOffered
+from .nats_names import inbox
 
 CONNECT_SECONDS: Final = 10
 PING_SECONDS: Final = 20
@@ -240,11 +241,6 @@ class NatsConnection:
         for subject, refused in self._refusals.items():
             if f'"{subject}"' in self._last_error.lower() and not refused.done():
                 refused.set_result("this machine has no right to it")
-
-
-def inbox(name: str) -> str:
-    """The subject that answers to this client begin with."""
-    return f"_INBOX_{name}"
 
 
 def _options(access: NatsAccess, server: str) -> dict[str, Any]:

@@ -18,12 +18,11 @@ from msgspec import Struct
 from ..system.clock import Clock
 from .engine import EngineAway, KeptProgress, LeaseTaken, NotOffered
 from .nats_connection import NatsAccess, NatsConnection, StoredMessage
+from .nats_names import FLEET, LEASE, PROGRESS, RECORD, REPORTS
 from .reports import BadReport, MachineReport, ReceivedReport, decode_report, encode_report
 from .signature import MAX_SIGNED_BYTES
 from .waves import WaveProgress
 
-FLEET, REPORTS = "modelward_fleet", "modelward_reports"
-RECORD, PROGRESS, LEASE = (f"$KV.{FLEET}.{key}" for key in ("record", "progress", "lease"))
 WRONG_LAST_SEQUENCE: Final = 10071
 MAX_REPORTS: Final = 200_000
 MAX_CHUNK_BYTES: Final = 1 << 20

@@ -24,11 +24,11 @@ from ..system.safe_read import open_regular
 from ..units import DAY
 from .engine import EngineAway, NotOffered
 from .nats_connection import NatsConnection
-from .nats_engine import FLEET, MAX_REPORTS, REPORTS, StoredObject
+from .nats_engine import MAX_REPORTS, StoredObject
+from .nats_names import FLEET, MODELS, REPORTS
 from .reports import MAX_REPORT_BYTES
 from .signature import MAX_SIGNED_BYTES
 
-MODELS: Final = "modelward_models"
 KEPT_RECORDS: Final = 32
 REPORT_DAYS: Final = 90
 CHUNK_BYTES: Final = 128 << 10

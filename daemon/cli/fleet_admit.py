@@ -1,0 +1,58 @@
+"""`modelward fleet admit NAME`: a key for one client of a fleet's NATS server, and the file with its rights.
+
+The secret goes to the client, the file of users to the server. Invariant: no secret is in the server's file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ...worker.shared.durable_files import replace_file, write_new
+from ..config.fleet_checks import MACHINE_NAME
+from ..errors import BadUsage, Refused
+from ..fleet.engines import INSTALL
+from ..fleet.nats_rights import FILES, BadUsers, Role, with_user
+from ..system.safe_read import open_regular
+from .language import say
+from .render import clean
+
+MAX_USERS_BYTES = 256 << 20
+
+
+def admit(name: str, role: Role, directory: Path) -> int:
+    """0 done. Raises BadUsage and Refused."""
+    if not MACHINE_NAME.fullmatch(name):
+        raise BadUsage(
+            "cannot run modelward fleet admit: it needs NAME, as fleet.name has it; operator for the commands"
+        )
+    seed, users = directory / f"{name}.nk", directory / FILES[role]
+    try:
+        secret, public = _pair()
+        try:
+            with open_regular(users) as file:
+                text = file.read(MAX_USERS_BYTES).decode()
+        except FileNotFoundError:
+            text = ""
+        text = with_user(text, role, name, public)
+        write_new(seed, secret, 0o600)
+        replace_file(users, text.encode(), 0o644)
+    except FileExistsError as e:
+        raise Refused(f"cannot admit {name}: {clean(e.filename)} is there already") from e
+    except (BadUsers, UnicodeDecodeError) as e:
+        raise Refused(f"cannot admit {name}: {clean(users)}: {e}") from e
+    except OSError as e:
+        raise Refused(f"cannot admit {name}: {clean(e.filename)}: {e.strerror}") from e
+    say(f"the secret of {name} is in {clean(seed)}: it goes to that machine, as fleet.credentials")
+    say(f"its rights are in {clean(users)}: it goes to the server; then nats-server --signal reload")
+    return 0
+
+
+def _pair() -> tuple[bytes, str]:
+    """A seed and its public key."""
+    try:
+        import nkeys
+    except ImportError as e:
+        raise Refused(f"cannot make a key for the server: {INSTALL}") from e
+    seed = bytes(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+    return seed + b"\n", nkeys.from_seed(bytearray(seed)).public_key.decode()
