@@ -23,9 +23,7 @@ MAX_USERS_BYTES = 256 << 20
 def admit(name: str, role: Role, directory: Path) -> int:
     """0 done. Raises BadUsage and Refused."""
     if not MACHINE_NAME.fullmatch(name):
-        raise BadUsage(
-            "cannot run modelward fleet admit: it needs NAME, as fleet.name has it; operator for the commands"
-        )
+        raise BadUsage("cannot run modelward fleet admit: it needs NAME, as fleet.name has it, or operator")
     seed, users = directory / f"{name}.nk", directory / FILES[role]
     try:
         secret, public = _pair()

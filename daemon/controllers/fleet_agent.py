@@ -25,7 +25,7 @@ from ..config.load import Config
 from ..config.local_times import zone_of
 from ..fleet.acceptance import LastTaken, accept, in_force
 from ..fleet.agent_planner import AgentFacts, AgentStep, BegunRecord, plan, poll_delay, retry_delay
-from ..fleet.engine import EngineAway, FeedbackEngine, RecordEngine
+from ..fleet.engine import EngineAway, FeedbackEngine, NotOffered, RecordEngine
 from ..fleet.engines import with_feedback
 from ..fleet.keeper import Keeper, KeeperView
 from ..fleet.membership import FleetMachine, wave_of
@@ -88,7 +88,7 @@ class FleetAgent:
         self._reported: tuple[Any, ...] = ()
         self._manifests: tuple[str, str] = ("", "")
         self._processor = ""
-        self.away = self.refused = ""
+        self.away = self.refused = self.missing = ""
         self.step_taken: AgentStep | None = None
         self.kept: KeeperView | None = None
 
@@ -144,10 +144,14 @@ class FleetAgent:
         delay = poll_delay(self.machine.name, fleet.poll, self._polls)
         try:
             await self._offer(await self._engine.record())
+            self.missing = ""
             if self._feedback is not None:
                 self._progress = (await self._feedback.kept_progress()).progress
             await self._keep(fleet.keeper)
             self._reached()
+        except NotOffered as e:
+            self._reached()
+            self.missing = str(e)
         except EngineAway as e:
             delay = min(delay, self._unreached(e, now))
         self._poll_at = self._access.clock.monotonic() + delay
@@ -337,7 +341,7 @@ class FleetAgent:
 
     def _made_report(self) -> MachineReport:
         position, step, record = self._access.activation.position, self.step_taken, self._signed
-        because = self.refused or (step.because if step is not None else "there is no record")
+        because = self.refused or (step.because if step is not None else self.missing or "there is no record")
         return MachineReport(
             self.machine.name,
             self.machine.labels,
@@ -372,7 +376,7 @@ class FleetAgent:
             fleet.keeper,
             wave + 1 if wave is not None else 0,
             step.outcome if step is not None else "waiting",
-            step.because if step is not None else "there is no record",
+            step.because if step is not None else self.missing or "there is no record",
             self._part.bytes,
             round(self.away_seconds, 1),
             self.away,
