@@ -118,13 +118,18 @@ class Road:
         found: int = self._listener.getsockname()[1]
         return found
 
-    def set_cut(self, cut: bool) -> None:
-        self.cut = cut
-        if cut:
-            for each in self._open:
-                with contextlib.suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
-            self._open.clear()
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Nothing passes for as long as the block runs."""
+        self.cut = True
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self.cut = False
 
     def _accept(self) -> None:
         while True:

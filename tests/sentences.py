@@ -95,7 +95,8 @@ LABELS: Final = (
     *("started", "enabled", "directories", "unchanged", "wrote", "linked", "left", "next", "warning: {text}"),
     *("Token", "Continue", "file", "files", "over", "kept: live", "kept: held", "canary", "{span}, acknowledged"),
     *("{count} file", "{count} warning", "{count} warnings", "{count} clip", "{count} clips", "{count} entries"),
-    *("{count} machine", "{count} machines"),
+    *("{count} machine", "{count} machines", "judging", "fetching", "pending", "drifted", "silent", "late"),
+    *("MACHINE", "MACHINES", "HOST", "WAVE", "SERVES", "SEEN", "PENDING", "BLOCKED", "SILENT", "LATE"),
     # what is filled into a sentence by a word: cannot {kind} {version}
     *(
         "activate",

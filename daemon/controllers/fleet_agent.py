@@ -203,13 +203,12 @@ class FleetAgent:
         if not keeper or self._keeper is None or self._signed is None:
             self.kept = None
             return
-        before = self.kept.step.progress if self.kept is not None else None
         self.kept = await self._keeper.step(self._signed.record)
         if self.kept is None:
             return
         step = self.kept.step
         self._progress = step.progress
-        if before is not None and step.progress != before and step.do != "wait":
+        if self.kept.changed and step.do != "wait":
             self._access.async_store.note(f"fleet-{step.do}", self._signed.record.version, step.because)
             self._log.info("fleet rollout", step=step.do, wave=step.wave, because=step.because)
 

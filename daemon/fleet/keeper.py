@@ -19,12 +19,13 @@ LEASE_SECONDS: Final = 150.0
 
 
 class KeeperView(Struct, frozen=True):
-    """What the last step was made of."""
+    """What the last step was made of. `changed`: it is another one than was kept before."""
 
     step: WaveStep
     counts: tuple[WaveCount, ...]
     reports: tuple[ReceivedReport, ...]
     at: float
+    changed: bool
 
 
 class Keeper:
@@ -43,6 +44,7 @@ class Keeper:
             return None  # another keeper has a newer record already
         reports = tuple(await self._engine.reports())
         step = next_step(record, kept.progress, reports, lease.at)
-        if step.progress != kept.progress and not await self._engine.keep_progress(step.progress, kept.revision):
+        changed = step.progress != kept.progress
+        if changed and not await self._engine.keep_progress(step.progress, kept.revision):
             return None
-        return KeeperView(step, tuple(census(record, step.progress, reports, lease.at)), reports, lease.at)
+        return KeeperView(step, tuple(census(record, step.progress, reports, lease.at)), reports, lease.at, changed)

@@ -101,7 +101,7 @@ class NatsConnection:
             try:
                 options = await asyncio.to_thread(_options, self._access, server)
             except (OSError, ValueError) as e:
-                raise EngineAway(f"cannot read what the server asks for: {e}") from e
+                raise EngineAway(f"cannot read what the server requires: {e}") from e
             client = Client()
             client._ps = _BoundedParser(client)
             self._last_error, self._broken = "", False

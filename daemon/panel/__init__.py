@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from ..answers.fleet import FleetAnswer
 from ..answers.history import HistoryAnswer, HistoryLine
 from ..answers.status import StatusAnswer
 from ..api.events import Hub
@@ -28,6 +29,7 @@ def parts_of(admin: AdminInterface, hub: Hub) -> Mapping[str, Part]:
         "traffic": Part(admin.traffic),
         "alerts": Part(admin.alerts),
         "rollout": Part(admin.newest_rollout),
+        "fleet": Part(lambda: _away_to_the_minute(admin.fleet())),
         "gate": Part(lambda: hub.last.get("gate", {}), lambda: count("gate")),
         "sample": Part(lambda: hub.last.get("sample", {}), lambda: count("sample")),
         "history": Part(lambda: _newest_lines(admin), lambda: count("history")),
@@ -38,6 +40,11 @@ async def _newest_lines(admin: AdminInterface) -> HistoryAnswer:
     """The newest history, without the verdicts and rollouts that its lines may carry."""
     lines = (await admin.history(HISTORY_ROWS, "", 0)).history
     return HistoryAnswer([HistoryLine(e.id, e.time, e.kind, e.version, e.because) for e in lines])
+
+
+def _away_to_the_minute(fleet: FleetAnswer) -> FleetAnswer:
+    """The same for a fleet's server that is away."""
+    return replace(fleet, away_seconds=fleet.away_seconds // 60 * 60)
 
 
 def _to_the_minute(status: StatusAnswer) -> StatusAnswer:

@@ -6,6 +6,8 @@ a day early, two are keepers, and one reaches the server over a road that can be
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.daemon.fleet.records import record
 from tests.fleet_house import (
     FILLER_BYTES,
     KEY,
+    OTHER_KEY,
     NatsServer,
     Road,
     asked,
@@ -98,11 +101,13 @@ class Fleet:
         on_server(place, lambda engine: engine.keep_record(text))
 
     def start(self) -> None:
-        for house in self.houses.values():
-            house.start(wait=False)
-        for house in self.houses.values():
-            eventually(house.answers)
-            house.await_serving("adder-v1")
+        for number in range(0, len(ALL), 2):  # two at a time: the machine may be busy
+            pair = self.machines[number : number + 2]
+            for house in pair:
+                house.start(wait=False)
+            for house in pair:
+                eventually(house.answers)
+                house.await_serving("adder-v1")
 
     def publish(self, name: str, *words: object, **made: Any) -> str:
         directory = version(self.site, name, **made)
@@ -117,6 +122,15 @@ class Fleet:
         for each in machines:
             eventually(lambda each=each: fleet_of(self.houses[each])["outcome"] == "serving")
             self.houses[each].await_serving(name)
+
+    def sequence(self) -> int:
+        """The number of the record that is on the server."""
+        found: int = json.loads(self.fleet("status", "--json"))["record"]["sequence"]
+        return found
+
+    def await_record(self, sequence: int) -> None:
+        for house in self.machines:
+            eventually(lambda house=house: fleet_of(house)["record"]["sequence"] == sequence)
 
     def opened(self) -> list[str]:
         """What keepers opened, the oldest first."""
@@ -158,12 +172,12 @@ def test_a_version_that_is_bad_for_one_label_halts_at_its_wave_and_all_go_back(f
         fleet.publish("adder-v3", "--waves", "canary,100%", number=3.0, key=OTHER_KEY)
         eventually(lambda: "the rollout is halted" in fleet.fleet("status"))
         status = fleet.fleet("status")
-        assert "1 machine failed, at most 0 may" in status and CANARY in status and "signature" in status
+        assert "1 machine failed, at most 0 may" in status and "is not among" in status and CANARY in status
         others = [house for house in fleet.machines if house.root.name != CANARY]
         assert not [house for house in others if (house.models / "adder-v3").exists()]
         assert not [house for house in others if house.history("fleet-fetched")[0]["version"] == "adder-v3"]
-        assert [alert["metric"] for name in (CANARY, KEEPER) for alert in fleet.alerts(name, "fleet_halted")]
-        assert "record 3 wants adder-v2" in fleet.fleet("back", "--key", fleet.key)
+        eventually(lambda: fleet.alerts(CANARY, "fleet_halted") or fleet.alerts(KEEPER, "fleet_halted"))
+        assert "wants adder-v2" in fleet.fleet("back", "--key", fleet.key)
         fleet.await_all("adder-v2")
         eventually(lambda: "the rollout is done" in fleet.fleet("status"))
     assert fleet.drifted() == []
@@ -171,20 +185,19 @@ def test_a_version_that_is_bad_for_one_label_halts_at_its_wave_and_all_go_back(f
 
 def test_a_machine_that_was_away_for_two_versions_takes_the_last_only(fleet: Fleet) -> None:
     cut = fleet.houses[CUT]
-    fleet.road.set_cut(True)
-    with asked(fleet.machines):
+    with asked(fleet.machines), fleet.road.closed():
         fleet.publish("adder-v4", "--waves", "canary", number=4.0)
         fleet.await_all("adder-v4", [CANARY])
         fleet.publish("adder-v5", "--waves", "canary,100%", number=5.0)
         fleet.await_all("adder-v5", [name for name in ALL if name != CUT])
-        assert fleet_of(cut)["away"] and fleet_of(cut)["record"]["version"] == "adder-v2"
-        assert cut.serves("adder-v2")
-        fleet.road.set_cut(False)
+        assert fleet_of(cut)["away"] and not cut.serves("adder-v5")
+    with asked(fleet.machines):
         fleet.await_all("adder-v5")
     assert not (cut.models / "adder-v4").exists()
 
 
 def test_a_server_that_hangs_restarts_or_loses_all_costs_nothing(fleet: Fleet) -> None:
+    last = fleet.sequence()
     with asked(fleet.machines):
         fleet.server.signal(signal.SIGSTOP)
         for house in fleet.machines:
@@ -197,37 +210,37 @@ def test_a_server_that_hangs_restarts_or_loses_all_costs_nothing(fleet: Fleet) -
         fleet.server.stop()
         fleet.server.lose_storage()
         fleet.server.start()
-        printed = fleet.fleet(
-            "publish", fleet.site / "adder-v5", "--key", fleet.key, "--waves", "100%", "--sequence", 6
-        )
-        assert "record 6 wants adder-v5" in printed
-        eventually(lambda: all(fleet_of(house)["record"]["sequence"] == 6 for house in fleet.machines))
+        again = "publish", fleet.site / "adder-v5", "--key", fleet.key, "--waves", "100%"
+        assert "record 1 wants adder-v5" in fleet.fleet(*again)  # nothing is left that knows better
+        eventually(lambda: all("it is an old one" in fleet_of(house)["refused"] for house in fleet.machines))
+        eventually(lambda: json.loads(fleet.fleet("status", "--json"))["overview"]["total"] == len(ALL))
+        assert f"record {last + 1} wants adder-v5" in fleet.fleet(*again)
+        fleet.await_record(last + 1)
         eventually(lambda: "the rollout is done" in fleet.fleet("status"))
-        assert "record 7" in fleet.fleet("publish", fleet.site / "adder-v5", "--key", fleet.key)
 
 
 def test_records_that_are_old_ended_or_of_another_key_change_nothing(fleet: Fleet) -> None:
-    eventually(lambda: all(fleet_of(house)["record"]["sequence"] == 7 for house in fleet.machines))
+    last = fleet.sequence()
     now = SystemClock().wall()
     good = dict(
-        version="adder-v9", sequence=9, issued=moment_text(now - 3 * DAY), expires=moment_text(now + 30 * DAY),
+        version="adder-v9", sequence=last + 1, issued=moment_text(now - 3 * DAY), expires=moment_text(now + 30 * DAY),
         waves=(FleetWave(percent=100.0),),
     )  # fmt: skip
     bad = {
-        "it is an old one": sign_record(record(**good | {"sequence": 6}), KEY),
+        "it is an old one": sign_record(record(**good | {"sequence": last - 1}), KEY),
         "ended at": sign_record(record(**good | {"expires": moment_text(now - 2 * DAY)}), KEY),
         "the signature of the record is not good": sign_record(record(**good), OTHER_KEY),
-        "two different records with the number 7": sign_record(record(**good | {"sequence": 7}), KEY),
+        f"two different records with the number {last}": sign_record(record(**good | {"sequence": last}), KEY),
     }
     with asked(fleet.machines):
         for because, text in bad.items():
             fleet.put_record(text)
             for house in fleet.machines:
                 eventually(lambda house=house, because=because: because in fleet_of(house)["refused"])
-        assert all(fleet_of(house)["record"]["sequence"] == 7 for house in fleet.machines)
+        assert all(fleet_of(house)["record"]["sequence"] == last for house in fleet.machines)
         assert all(house.serves("adder-v5") for house in fleet.machines)
         fleet.put_record(b"no record")
-        fleet.fleet("publish", fleet.site / "adder-v5", "--key", fleet.key, "--sequence", 8)
+        fleet.fleet("publish", fleet.site / "adder-v5", "--key", fleet.key, "--sequence", last + 1)
         eventually(lambda: not any(fleet_of(house)["refused"] for house in fleet.machines))
 
 

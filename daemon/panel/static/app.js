@@ -2,6 +2,7 @@
 
 import { noticePlace } from './act.js';
 import { alerts } from './cards/alerts.js';
+import { fleet } from './cards/fleet.js';
 import { head } from './cards/head.js';
 import { history } from './cards/history.js';
 import { logs } from './cards/logs.js';
@@ -32,7 +33,7 @@ function showPanel() {
     h('a', { class: 'skip', href: '#main' }, t('skip')),
     top.element,
     h('main', { id: 'main', tabindex: '-1' },
-      stale.whole(alerts(), disk(), memory(), cpu(), service(), rollout(), versions(), upkeep(), history(), logs())),
+      stale.whole(alerts(), disk(), memory(), cpu(), service(), rollout(), fleet(), versions(), upkeep(), history(), logs())),
     noticePlace(),
   );
   series.begin();

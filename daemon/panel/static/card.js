@@ -13,8 +13,10 @@ export function card(id, title, { tools = [], wide = '' } = {}, ...children) {
 const TONES = {
   good: ['uploaded', 'passed', 'delivered', 'accepted', 'ready', 'done', 'moved', 'resolved', 'activated', 'alert-resolved'],
   busy: ['validating', 'settling', 'seen', 'loading', 'preparing', 'prepared', 'committing', 'baking', 'pending', 'starting', 'retiring', 'watching'],
+  good: ['uploaded', 'accepted', 'ready', 'serving', 'done', 'moved', 'resolved', 'activated', 'alert-resolved'],
+  busy: ['validating', 'settling', 'seen', 'loading', 'preparing', 'prepared', 'committing', 'baking', 'pending', 'starting', 'retiring', 'watching', 'fetching', 'judging'],
   bad: ['rejected', 'failed', 'refused', 'firing', 'critical', 'blocked', 'rollout-failed', 'worker-ended', 'alert-firing', 'complaint', 'config-refused'],
-  warn: ['held', 'warning', 'no data', 'link-restored', 'idle', 'waiting'],
+  warn: ['held', 'warning', 'no data', 'link-restored', 'drifted', 'silent', 'late', 'idle', 'waiting'],
 };
 
 /** The colour that goes with a state's name; the name itself always stands beside it. */
