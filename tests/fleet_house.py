@@ -84,6 +84,7 @@ class NatsServer:
         eventually(self._open)
 
     def _open(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, (self.directory / "out").read_text()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
             return True
         return False
@@ -134,25 +135,27 @@ class Road:
     def _accept(self) -> None:
         while True:
             near, _ = self._listener.accept()
-            if self.cut:
-                near.close()
-                continue
-            try:
-                far = socket.create_connection(("127.0.0.1", self._to))
-            except OSError:
-                near.close()
-                continue
-            self._open += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
-    def _pass(self, one: socket.socket, other: socket.socket) -> None:
+    def _serve(self, near: socket.socket) -> None:
+        with near, contextlib.suppress(OSError):
+            if self.cut:
+                return
+            with socket.create_connection(("127.0.0.1", self._to)) as far:
+                self._open += [near, far]
+                back = threading.Thread(target=_pass, args=(far, near), daemon=True)
+                back.start()
+                _pass(near, far)
+                back.join()
+
+
+def _pass(one: socket.socket, other: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := one.recv(1 << 16):
+            other.sendall(data)
+    for each in (one, other):
         with contextlib.suppress(OSError):
-            while data := one.recv(1 << 16):
-                other.sendall(data)
-        for each in (one, other):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+            each.shutdown(socket.SHUT_RDWR)
 
 
 def version(site: Path, name: str, *, number: float, key: SecretKey = KEY, filler: int = FILLER_BYTES) -> Path:

@@ -16,11 +16,14 @@ from pathlib import Path
 import httptools
 import pytest
 import uvicorn
+from nats.aio.client import Client
+from nats.protocol.parser import Parser
 from uvicorn.protocols.http import httptools_impl as impl
 from uvicorn.server import ServerState
 from watchdog.observers import Observer
 
 OVERRIDDEN = {
+    Parser: ["parse"],
     impl.HttpToolsProtocol: [
         "connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "send_400_response",
         "on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete",
@@ -33,6 +36,13 @@ OVERRIDDEN = {
 @pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in OVERRIDDEN.items() for name in names])
 def test_uvicorn_has_the_method_that_is_overridden_or_called(owner: type, name: str) -> None:
     assert callable(getattr(owner, name))
+
+
+def test_a_client_of_nats_has_its_parser_and_its_names_of_answers() -> None:
+    client = Client()
+    assert isinstance(client._ps, Parser)
+    assert (client._ps.needed, client._ps.buf) == (0, b"")
+    assert isinstance(client._nuid.next(), bytearray)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ COVERED_BY: dict[str, str] = {
     # "a test file": "the modules without a twin that it covers"
     "daemon/api/test_openapi.py": (
         "daemon/answers/alerts.py daemon/answers/commands.py daemon/answers/disk.py daemon/answers/events.py "
-        "daemon/answers/history.py daemon/answers/logs.py daemon/answers/rollouts.py daemon/answers/status.py "
+        "daemon/answers/fleet.py daemon/answers/history.py daemon/answers/logs.py daemon/answers/rollouts.py "
+        "daemon/answers/status.py "
         "daemon/answers/traffic.py daemon/answers/uploads.py daemon/answers/versions.py "
         "daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
     ),
@@ -22,6 +23,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/cli/test_fleet.py": "daemon/cli/sign.py",
     "daemon/cli/test_fetch.py": "daemon/cli/fetch_progress.py",
     "daemon/cli/test_health.py": "daemon/cli/socket_path.py",
+    "daemon/cli/test_fleet.py": "daemon/cli/fleet_publish.py daemon/cli/sign.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
     "daemon/cli/test_serve.py": (
         "daemon/cli/follow_events.py daemon/cli/foreground.py daemon/cli/serve_follow.py daemon/cli/served_addresses.py"
@@ -64,6 +66,16 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
+    "daemon/fleet/test_nats_engine.py": (
+        "daemon/fleet/keeper.py daemon/fleet/nats_connection.py daemon/fleet/nats_names.py "
+        "daemon/fleet/nats_publisher.py"
+    ),
+    "system/test_fleet.py": (
+        "daemon/cli/fleet_admit.py daemon/cli/fleet_server.py daemon/cli/fleet_status.py "
+        "daemon/controllers/fleet.py daemon/controllers/fleet_agent.py daemon/controllers/fleet_local.py "
+        "daemon/controllers/fleet_part.py"
+    ),
+    "system/test_fleet_file.py": "daemon/fleet/engines.py",
     "daemon/fleet/test_engines.py": ("daemon/fleet/engine.py daemon/fleet/file_engine.py daemon/fleet/https_engine.py"),
     "daemon/health/test_quiet_times.py": "daemon/config/local_times.py",
     "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",

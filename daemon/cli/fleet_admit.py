@@ -12,7 +12,7 @@ from ...worker.shared.durable_files import replace_file, write_new
 from ..config.fleet_checks import MACHINE_NAME
 from ..errors import BadUsage, Refused
 from ..fleet.engines import INSTALL
-from ..fleet.nats_rights import FILES, BadUsers, Role, with_user
+from ..fleet.nats_rights import FILES, NOBODY, BadUsers, Role, with_user
 from ..system.safe_read import open_regular
 from .language import say
 from .render import clean
@@ -34,6 +34,9 @@ def admit(name: str, role: Role, directory: Path) -> int:
             text = ""
         text = with_user(text, role, name, public)
         write_new(seed, secret, 0o600)
+        for other in set(FILES.values()) - {users.name}:
+            if not (directory / other).exists():  # the server includes both
+                replace_file(directory / other, NOBODY.encode(), 0o644)
         replace_file(users, text.encode(), 0o644)
     except FileExistsError as e:
         raise Refused(f"cannot admit {name}: {clean(e.filename)} is there already") from e

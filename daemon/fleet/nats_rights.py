@@ -14,6 +14,8 @@ from .nats_names import FLEET, LEASE, MODELS, PROGRESS, RECORD, REPORTS, inbox
 Role = Literal["machine", "keeper", "operator"]
 FILES: Final[dict[Role, str]] = {"machine": "machines.conf", "keeper": "operators.conf", "operator": "operators.conf"}
 _HEAD: Final = "# written by `modelward fleet admit`; then: nats-server --signal reload\nusers = "
+NOBODY: Final = f"{_HEAD}[]\n"
+"""A file without users."""
 _READS: Final = [f"$JS.API.DIRECT.GET.KV_{FLEET}", f"$JS.API.DIRECT.GET.OBJ_{MODELS}"]
 
 

@@ -51,6 +51,7 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "cryptography": ("tests/worker/shared/test_minisign.py", "tests/worker/shared/test_minisign_keys.py"),
     "huggingface_hub": ("tests/daemon/fetch/test_hub_libraries.py",),
     "modelscope-hub": ("tests/daemon/fetch/test_hub_libraries.py",),
+    "nats-py": ("tests/daemon/fleet/test_nats_engine.py",),
     "apprise": (_SENDING,),
     "pytest": ("tests/test_floors.py",),
     "pytest-timeout": ("tests/test_floors.py",),

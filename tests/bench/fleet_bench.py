@@ -1,0 +1,116 @@
+"""How long a version takes to eight machines over NATS, beside a bare read of the same object by NATS's own client.
+
+`python -m tests.bench.fleet_bench [MEGABYTES]`. Each machine is a process, all at once, on this machine: both ways have
+the same server, the same disk and the same processors. Three turns, the middle one counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.daemon.fleet.records import KEY, record
+from tests.fleet_house import NatsServer
+from tests.support import modules
+
+from modelward.daemon.fleet import nats_publisher
+from modelward.daemon.fleet.manifest import manifest, names, sign_version
+from modelward.daemon.fleet.nats_connection import NatsAccess
+from modelward.daemon.fleet.nats_engine import NatsEngine
+from modelward.daemon.fleet.nats_names import MODELS
+from modelward.daemon.fleet.record import encode
+from modelward.daemon.system.clock import SystemClock
+
+MACHINES, TURNS = 8, 3
+BARE = """
+import asyncio, sys, nats
+from pathlib import Path
+async def run():
+    client = await nats.connect(sys.argv[1], nkeys_seed=sys.argv[2], inbox_prefix="_INBOX_operator")
+    store = await client.jetstream(timeout=60).object_store(sys.argv[4])
+    with open(Path(sys.argv[3], "model.onnx"), "wb") as file:
+        await store.get("v2-1/model.onnx", writeinto=file)
+    await client.close()
+asyncio.run(run())
+"""
+OURS = """
+import asyncio, sys
+from pathlib import Path
+from modelward.daemon.fleet.fetching import Fetching
+from modelward.daemon.fleet.nats_connection import NatsAccess
+from modelward.daemon.fleet.nats_engine import NatsEngine
+from modelward.daemon.fleet.part_area import PartArea
+from modelward.daemon.fleet.record import decode
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.upkeep.syscalls import rename_noreplace
+async def run():
+    engine = NatsEngine(NatsAccess((sys.argv[1],), Path(sys.argv[2]).stem, sys.argv[2]), SystemClock())
+    area, record = PartArea(Path(sys.argv[3]), rename_noreplace), decode(Path(sys.argv[4]).read_bytes())
+    await Fetching(engine, area, record, SystemClock(), max_rate=0, require_room=lambda count: None).run()
+    assert area.verify(record.bytes, lambda: False).verified
+    area.rename_in("v2")
+    await engine.close()
+asyncio.run(run())
+"""
+
+
+def main(megabytes: int) -> None:
+    """Prints seconds and their ratio."""
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
+        server = NatsServer(place / "nats")
+        operator = server.admit("operator", "operator")
+        seeds = [server.admit(f"shop-{number}") for number in range(MACHINES)]
+        server.start()
+        try:
+            version = place / "v2"
+            version.mkdir()
+            (version / "model.onnx").write_bytes(os.urandom(megabytes << 20))
+            sign_version(version, KEY, "timestamp:1")
+            sha256, size = manifest(version)
+            wanted = place / "wanted"
+            wanted.write_bytes(encode(record(manifest_sha256=sha256, bytes=size, sources=(f"object:{MODELS}/v2-1",))))
+            asyncio.run(_publish(server, operator, version))
+            bare = statistics.median(
+                _turn(BARE, server, [operator] * MACHINES, place / f"bare{turn}", MODELS) for turn in range(TURNS)
+            )
+            ours = statistics.median(
+                _turn(OURS, server, seeds, place / f"ours{turn}", str(wanted)) for turn in range(TURNS)
+            )
+        finally:
+            server.stop()
+    print(f"{megabytes} MiB to {MACHINES} machines: bare {bare:.2f} s, with digests and rename {ours:.2f} s")
+    print(f"ratio {ours / bare:.2f}, aim: at most 1.3")
+
+
+async def _publish(server: NatsServer, operator: Path, version: Path) -> None:
+    engine = NatsEngine(NatsAccess((server.url,), "operator", str(operator)), SystemClock())
+    await nats_publisher.prepare(engine.connection)
+    await nats_publisher.upload(engine.connection, version, names(version), "v2-1", lambda name: None)
+    await engine.close()
+
+
+def _turn(script: str, server: NatsServer, seeds: list[Path], place: Path, last: str) -> float:
+    roots = [place / str(number) for number in range(len(seeds))]
+    for root in roots:
+        root.mkdir(parents=True)
+    began = time.monotonic()
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, server.url, str(seed), str(root), last],
+            env={**os.environ, "PYTHONPATH": modules()},
+        )
+        for seed, root in zip(seeds, roots, strict=True)
+    ]
+    assert [child.wait(600) for child in children] == [0] * len(seeds)
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
