@@ -57,7 +57,7 @@ def publish(args: argparse.Namespace) -> int:
     key, directory = read_key(args.key), _directory(args)
     try:
         if is_nats(place.url):
-            record = fleet_server.publish(place, directory, key, _draft(args, directory))
+            record = fleet_server.publish(place, directory, key, _draft(args, directory), args.sequence)
         else:
             record = _to_file(args, key, directory, Path(place.url))
     except (BadRecord, CannotSign) as e:
@@ -80,9 +80,9 @@ def _directory(args: argparse.Namespace) -> Path:
 
 
 def _to_file(args: argparse.Namespace, key: SecretKey, directory: Path, place: Path) -> FleetRecord:
-    before = _present(place, key)
+    before = _present(place, key) if not args.sequence else None
     beside = args.source or [_beside(directory, place)]
-    record = _draft(args, directory, beside)(before.sequence + 1 if before is not None else 1, "")
+    record = _draft(args, directory, beside)(args.sequence or (before.sequence + 1 if before is not None else 1), "")
     _write(record, key, place)
     return record
 
@@ -114,7 +114,7 @@ def _draft(
             directory.name,
             sha256,
             size_bytes,
-            sequence=args.sequence or sequence,
+            sequence=sequence,
             now=now,
             valid_seconds=valid,
             sources=places,

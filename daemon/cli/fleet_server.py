@@ -18,7 +18,7 @@ from ..errors import Refused
 from ..fleet.engine import EngineAway, NotOffered
 from ..fleet.engines import nats_engine
 from ..fleet.manifest import names
-from ..fleet.nats_names import OPERATOR
+from ..fleet.nats_names import MODELS, OPERATOR
 from ..fleet.overview import FleetOverview, overview
 from ..fleet.record import BadRecord, FleetRecord
 from ..fleet.reports import ReceivedReport
@@ -51,18 +51,22 @@ class FleetState(Struct, frozen=True):
     overview: FleetOverview
 
 
-def publish(
-    place: FleetPlace, directory: Path, key: SecretKey, draft: Callable[[int, str], FleetRecord]
-) -> FleetRecord:
-    """Puts the files and then the record onto the server. `draft` gets its number and where the files are. Raises
-    Refused, BadRecord, CannotSign."""
+Draft = Callable[[int, str], FleetRecord]
+
+
+def publish(place: FleetPlace, directory: Path, key: SecretKey, draft: Draft, sequence: int) -> FleetRecord:
+    """Puts the files and then the record onto the server. `draft` gets its number and where the files are.
+
+    With a `sequence` of 0 the number is one more than before. Raises Refused, BadRecord, CannotSign.
+    """
 
     async def work(engine: NatsEngine) -> FleetRecord:
         from ..fleet import nats_publisher
 
         for made in await nats_publisher.prepare(engine.connection):
             say(f"made the stream {made}")
-        record = draft(await _last_sequence(engine, key) + 1, nats_publisher.MODELS)
+        number = sequence or await _last_sequence(engine, key) + 1
+        record = draft(number, MODELS)
         into = record.sources[0].partition("/")[2]
         text = sign_record(record, key)
         await nats_publisher.upload(
@@ -85,7 +89,9 @@ async def _last_sequence(engine: NatsEngine, key: SecretKey) -> int:
     except NotOffered:
         pass
     except BadRecord as e:
-        raise Refused(f"cannot publish: the record on the server is of another key: {e}") from e
+        raise Refused(
+            f"cannot publish: the record on the server is not of this key: {e}; --sequence N replaces it"
+        ) from e
     return max([last, *(received.report.sequence for received in await engine.reports())])
 
 
