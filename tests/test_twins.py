@@ -20,7 +20,6 @@ COVERED_BY: dict[str, str] = {
         "daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
     ),
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
-    "daemon/cli/test_fleet.py": "daemon/cli/sign.py",
     "daemon/cli/test_fetch.py": "daemon/cli/fetch_progress.py",
     "daemon/cli/test_health.py": "daemon/cli/socket_path.py",
     "daemon/cli/test_fleet.py": "daemon/cli/fleet_publish.py daemon/cli/sign.py",
@@ -71,11 +70,11 @@ COVERED_BY: dict[str, str] = {
         "daemon/fleet/nats_publisher.py"
     ),
     "system/test_fleet.py": (
-        "daemon/cli/fleet_admit.py daemon/cli/fleet_server.py daemon/cli/fleet_status.py "
-        "daemon/controllers/fleet.py daemon/controllers/fleet_agent.py daemon/controllers/fleet_local.py "
+        "daemon/cli/fleet_status.py "
+        "daemon/controllers/fleet_agent.py daemon/controllers/fleet_local.py "
         "daemon/controllers/fleet_part.py"
     ),
-    "system/test_fleet_file.py": "daemon/fleet/engines.py",
+    "daemon/cli/test_fleet_server.py": "daemon/cli/fleet_admit.py",
     "daemon/fleet/test_engines.py": ("daemon/fleet/engine.py daemon/fleet/file_engine.py daemon/fleet/https_engine.py"),
     "daemon/health/test_quiet_times.py": "daemon/config/local_times.py",
     "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",

@@ -70,8 +70,7 @@ class _BoundedParser(Parser):
 
 
 class NatsConnection:
-    """See the module. `news` is set when a message of a subject in `wakes` comes, and when the connection is made or
-    ends."""
+    """See the module. `news` is set when a message of a subject in `wakes` comes; not while there is no connection."""
 
     def __init__(self, access: NatsAccess, *, wakes: tuple[str, ...] = ()) -> None:
         self._access, self._wakes = access, wakes
@@ -112,7 +111,6 @@ class NatsConnection:
                         name=f"modelward {self._access.name}",
                         inbox_prefix=inbox(self._access.name),
                         error_cb=self._on_error,
-                        closed_cb=self._on_closed,
                         allow_reconnect=False,
                         max_reconnect_attempts=1,
                         connect_timeout=CONNECT_SECONDS,
@@ -128,7 +126,6 @@ class NatsConnection:
                     await client.close()
                 raise EngineAway(f"no connection to {server}: {self._last_error or _why(e)}") from e
             self._client = client
-            self.news.set()
             return client
 
     async def request(self, subject: str, data: bytes = b"", headers: Mapping[str, str] | None = None) -> Msg:
@@ -231,9 +228,6 @@ class NatsConnection:
             self._refusals.pop(subject.lower(), None)
 
     async def _on_news(self, message: Msg) -> None:
-        self.news.set()
-
-    async def _on_closed(self) -> None:
         self.news.set()
 
     async def _on_error(self, error: Exception) -> None:

@@ -24,6 +24,7 @@ from .signature import MAX_SIGNED_BYTES
 from .waves import WaveProgress
 
 WRONG_LAST_SEQUENCE: Final = 10071
+MAX_RECORDS: Final = 100
 MAX_REPORTS: Final = 200_000
 MAX_CHUNK_BYTES: Final = 1 << 20
 MAX_CHUNKS: Final = 1 << 27
@@ -68,13 +69,14 @@ class NatsEngine:
     async def records(self) -> list[bytes]:
         """The last few records, the oldest first. Raises EngineAway."""
         found, sequence = list[bytes](), 0
-        while True:
+        for _ in range(MAX_RECORDS):
             async for message in self.connection.messages(
                 f"KV_{FLEET}", [{"seq": sequence + 1, "next_by_subj": RECORD}]
             ):
                 if message is None:
                     return found
-                found, sequence = [*found, message.data][-64:], message.sequence
+                found, sequence = [*found, message.data], message.sequence
+        return found
 
     async def wake(self) -> None:
         await self.connection.news.wait()

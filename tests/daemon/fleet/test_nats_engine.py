@@ -203,7 +203,6 @@ def test_a_new_record_wakes_a_machine(server: NatsServer) -> None:
     async def work(clients: Clients) -> None:
         machine = clients["shop-1"]
         await machine.record()
-        await machine.wake()  # for the connection
         await clients["operator"].keep_record(b"a newer record")
         await asyncio.wait_for(machine.wake(), 60)
         assert await machine.record() == b"a newer record"
