@@ -44,17 +44,22 @@ def named(number: int, least: float, below: float) -> str:
 
 
 class NatsServer:
-    """The server, with a port and a store of its own. The configuration is the one that is shipped, without TLS."""
+    """The server, with a port and a store of its own. The configuration is the one that is shipped; without a
+    `certificate`, which has its key too, there is no TLS."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, certificate: Path | None = None) -> None:
         self.program = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
         if self.program is None:
             pytest.skip("no nats-server here (apt install nats-server)")
         self.directory, self.port = directory, free_port()
         directory.mkdir(parents=True, exist_ok=True)
         text = CONFIGURATION.read_text()
-        begin = text.index("tls {")
-        text = text[:begin] + text[text.index("}", begin) + 1 :]
+        self._scheme = "tls" if certificate is not None else "nats"
+        if certificate is None:
+            begin = text.index("tls {")
+            text = text[:begin] + text[text.index("}", begin) + 1 :]
+        for file in ("fleet.crt", "fleet.key"):
+            text = text.replace(f"/etc/nats/{file}", str(certificate))
         for shipped, ours in (
             ("0.0.0.0:4222", f"127.0.0.1:{self.port}"),
             ("/var/lib/nats", str(directory / "js")),
@@ -68,7 +73,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def admit(self, name: str, role: Role = "machine") -> Path:
         """The file with its secret."""

@@ -85,9 +85,7 @@ class NatsConnection:
         """Ends the connection; a later request makes another one."""
         client, self._client = self._client, None
         if client is not None and not client.is_closed:
-            with suppress(OSError, nats.errors.Error, TimeoutError):
-                async with asyncio.timeout(2.0):
-                    await client.close()
+            await _end(client)
 
     async def client(self) -> Client:
         """The connection, made if there is none: one try, at the next of the servers. Raises EngineAway."""
@@ -122,8 +120,7 @@ class NatsConnection:
                     for subject in self._wakes:
                         await client.subscribe(subject, cb=self._on_news, pending_msgs_limit=64)
             except (OSError, nats.errors.Error, TimeoutError, ErrProtocol, ValueError) as e:
-                with suppress(OSError, nats.errors.Error, TimeoutError):
-                    await client.close()
+                await _end(client)
                 raise EngineAway(f"no connection to {server}: {self._last_error or _why(e)}") from e
             self._client = client
             return client
@@ -235,6 +232,13 @@ class NatsConnection:
         for subject, refused in self._refusals.items():
             if f'"{subject}"' in self._last_error.lower() and not refused.done():
                 refused.set_result("this machine has no right to it")
+
+
+async def _end(client: Client) -> None:
+    """Ends a connection, whatever state it is in."""
+    with suppress(OSError, nats.errors.Error, TimeoutError):
+        async with asyncio.timeout(2.0):
+            await client.close()
 
 
 def _options(access: NatsAccess, server: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def rights(role: Role, name: str) -> dict[str, Any]:
         "keeper": [
             *_READS, *own, f"$JS.API.DIRECT.GET.KV_{REPORTS}", f"$JS.API.STREAM.INFO.KV_{REPORTS}", PROGRESS, LEASE,
         ],
-        "operator": ["$JS.API.>", "$KV.>", "$O.>"],
+        "operator": ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>"],
     }[role]  # fmt: skip
     return {"publish": {"allow": sends}, "subscribe": {"allow": hears}}
 

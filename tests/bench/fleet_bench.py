@@ -65,6 +65,8 @@ def main(megabytes: int) -> None:
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
         server = NatsServer(place / "nats")
+        conf = place / "nats/nats.conf"  # the bare client is one that a server with less would cut off
+        conf.write_text(conf.read_text().replace("max_pending: 16MB", "max_pending: 256MB"))
         operator = server.admit("operator", "operator")
         seeds = [server.admit(f"shop-{number}") for number in range(MACHINES)]
         server.start()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.certificates import server_context
 from tests.fleet_house import NatsServer
 
 from modelward.daemon.errors import Refused
@@ -62,9 +63,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
         assert await nats_publisher.prepare(clients["operator"].connection) == []
         await clients["operator"].keep_record(b"the record")
 
-    on(server, prepare)
-    yield server
-    server.stop()
+    try:
+        on(server, prepare)
+        yield server
+    finally:
+        server.stop()
 
 
 def on(server: NatsServer, work: Callable[[Clients], Awaitable[None]]) -> None:
@@ -225,6 +228,29 @@ def test_streams_in_which_machines_could_harm_one_another_are_refused(tmp_path: 
 
     try:
         on(server, work)
+    finally:
+        server.stop()
+
+
+def test_a_server_whose_certificate_is_not_trusted_is_away_with_the_reason(tmp_path: Path) -> None:
+    _, authority = server_context(tmp_path)
+    server = NatsServer(tmp_path / "nats", certificate=tmp_path / "server.pem")
+    seed = server.admit("operator", "operator")
+    server.start()
+
+    async def run() -> None:
+        trusting = NatsEngine(NatsAccess((server.url,), "operator", str(seed), str(authority)), SystemClock())
+        await nats_publisher.prepare(trusting.connection)
+        await trusting.keep_record(b"the record")
+        assert await trusting.record() == b"the record"
+        await trusting.close()
+        strange = NatsEngine(NatsAccess((server.url,), "operator", str(seed)), SystemClock())
+        with pytest.raises(EngineAway, match="no connection to tls://.*certificate"):
+            await strange.record()
+        await strange.close()
+
+    try:
+        asyncio.run(run())
     finally:
         server.stop()
 
