@@ -37,6 +37,8 @@ async def run():
     with open(Path(sys.argv[3], "model.onnx"), "wb") as file:
         await store.get("v2-1/model.onnx", writeinto=file)
     await client.close()
+print("ready", flush=True)
+sys.stdin.readline()
 asyncio.run(run())
 """
 OURS = """
@@ -56,6 +58,8 @@ async def run():
     assert area.verify(record.bytes, lambda: False).verified
     area.rename_in("v2")
     await engine.close()
+print("ready", flush=True)
+sys.stdin.readline()
 asyncio.run(run())
 """
 
@@ -102,14 +106,24 @@ def _turn(script: str, server: NatsServer, seeds: list[Path], place: Path, last:
     roots = [place / str(number) for number in range(len(seeds))]
     for root in roots:
         root.mkdir(parents=True)
-    began = time.monotonic()
     children = [
         subprocess.Popen(
             [sys.executable, "-c", script, server.url, str(seed), str(root), last],
             env={**os.environ, "PYTHONPATH": modules()},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for seed, root in zip(seeds, roots, strict=True)
     ]
+    for child in children:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    os.sync()  # what an earlier turn wrote is not waited for in this one
+    began = time.monotonic()
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
     assert [child.wait(600) for child in children] == [0] * len(seeds)
     return time.monotonic() - began
 
