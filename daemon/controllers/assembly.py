@@ -194,7 +194,6 @@ class UpkeepParts(Struct, frozen=True):
             async_store=shared.async_store,
             wakeups=shared.wakeups,
         )
-        return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble_now), uploads)
         fleet = Fleet(
             shared.config,
             shared.clock,
@@ -204,7 +203,7 @@ class UpkeepParts(Struct, frozen=True):
             wakeups=shared.wakeups,
             rename=rename_noreplace,
         )
-        return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble), uploads, fleet)
+        return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble_now), uploads, fleet)
 
 
 class AlertParts(Struct, frozen=True):

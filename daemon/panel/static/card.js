@@ -11,9 +11,7 @@ export function card(id, title, { tools = [], wide = '' } = {}, ...children) {
 }
 
 const TONES = {
-  good: ['uploaded', 'passed', 'delivered', 'accepted', 'ready', 'done', 'moved', 'resolved', 'activated', 'alert-resolved'],
-  busy: ['validating', 'settling', 'seen', 'loading', 'preparing', 'prepared', 'committing', 'baking', 'pending', 'starting', 'retiring', 'watching'],
-  good: ['uploaded', 'accepted', 'ready', 'serving', 'done', 'moved', 'resolved', 'activated', 'alert-resolved'],
+  good: ['uploaded', 'passed', 'delivered', 'accepted', 'ready', 'serving', 'done', 'moved', 'resolved', 'activated', 'alert-resolved'],
   busy: ['validating', 'settling', 'seen', 'loading', 'preparing', 'prepared', 'committing', 'baking', 'pending', 'starting', 'retiring', 'watching', 'fetching', 'judging'],
   bad: ['rejected', 'failed', 'refused', 'firing', 'critical', 'blocked', 'rollout-failed', 'worker-ended', 'alert-firing', 'complaint', 'config-refused'],
   warn: ['held', 'warning', 'no data', 'link-restored', 'drifted', 'silent', 'late', 'idle', 'waiting'],
