@@ -72,7 +72,7 @@ COVERED_BY: dict[str, str] = {
     "system/test_fleet.py": (
         "daemon/cli/fleet_status.py "
         "daemon/controllers/fleet_agent.py daemon/controllers/fleet_local.py "
-        "daemon/controllers/fleet_part.py"
+        "daemon/controllers/fleet_part.py daemon/controllers/fleet_reports.py"
     ),
     "daemon/cli/test_fleet_server.py": "daemon/cli/fleet_admit.py",
     "daemon/fleet/test_engines.py": ("daemon/fleet/engine.py daemon/fleet/file_engine.py daemon/fleet/https_engine.py"),

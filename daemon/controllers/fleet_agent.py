@@ -20,7 +20,7 @@ from msgspec.structs import astuple
 
 from ...worker.shared.installed_release import RELEASE
 from ...worker.shared.minisign import PublicKey, parse_key
-from ..answers.fleet import FleetAnswer, FleetRecordReport, FleetRollout, FleetWaveReport
+from ..answers.fleet import FleetAnswer
 from ..config.load import Config
 from ..config.local_times import zone_of
 from ..fleet.acceptance import LastTaken, accept, in_force
@@ -42,6 +42,7 @@ from ..system.safe_read import kernel_text
 from .activation import Activation
 from .fleet_local import local_version, manifest_sha256
 from .fleet_part import FleetPart
+from .fleet_reports import record_report, rollout_report
 from .pending_command import PendingCommand
 from .validation import Validation
 from .wakeups import Wakeups
@@ -380,24 +381,9 @@ class FleetAgent:
             round(self.away_seconds, 1),
             self.away,
             self.refused,
-            _record(record) if record is not None else None,
-            _rollout(self.kept) if self.kept is not None else None,
+            record_report(record) if record is not None else None,
+            rollout_report(self.kept) if self.kept is not None else None,
         )
-
-
-def _record(record: FleetRecord) -> FleetRecordReport:
-    return FleetRecordReport(
-        record.sequence, record.version, record.issued, record.expires, record.bytes, len(record.waves), record.hold
-    )
-
-
-def _rollout(kept: KeeperView) -> FleetRollout:
-    opened = kept.step.progress.open
-    waves = [
-        FleetWaveReport(number, number <= opened, c.serving, c.failed, c.pending, c.blocked, c.silent, c.late)
-        for number, c in enumerate(kept.counts, 1)
-    ]
-    return FleetRollout(kept.step.do, kept.step.because, waves)
 
 
 def _processor() -> str:
