@@ -513,9 +513,14 @@ def test_messages_that_wait_leave_room_for_uploads_and_for_other_clients(tmp_pat
         ends = [held.enter_context(opened(served)) for _ in range(4)]
         for connection in ends:
             connection.sendall(fragment(900_000))
-        cut = eventually(lambda: [end for end in ends if select.select([end], [], [], 0)[0]])
-        assert b"\x03\xf5" in ended(cut[0])  # 1013: later
-        assert served.uploads.bytes <= (16 << 20) // 8
+
+        def cut() -> list[socket.socket]:
+            return [end for end in ends if select.select([end], [], [], 0)[0]]
+
+        eventually(cut)
+        eventually(lambda: served.uploads.bytes == 900_000 * (len(ends) - len(cut())))
+        assert b"\x03\xf5" in ended(cut()[0])  # 1013: later
+        assert 0 < served.uploads.bytes <= (16 << 20) // 8
         with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE_SECONDS) as other:
             other.sendall(HANDSHAKE.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n"))
             other.recv(65536)
