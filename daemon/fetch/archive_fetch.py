@@ -25,7 +25,7 @@ from ..models.upload_rules import MAX_UPLOAD_BYTES
 from ..system.safe_read import open_regular
 from .fetcher import Fetched, Fetcher, FetchOptions, FetchTarget, comments_in
 from .file_choice import choose
-from .local_copy import files_of, same_content
+from .local_copy import LocalFile, files_of, open_listed, same_content
 from .part_directory import FILES, PartDirectory, part_directory, require_name
 from .sources import without_archive_ending
 from .version_naming import version_name
@@ -55,7 +55,7 @@ def fetch_archive(fetcher: Fetcher, remote: RemoteArchive, options: FetchOptions
         os.unlink(part.aside / _ARCHIVE)
         top = part.aside / inside
         if not (top / SUMS).exists():
-            sums = {file.path: _sha256(Path(file.source)) for file in files_of(top, cannot)}
+            sums = {file.path: _sha256(file) for file in files_of(top, cannot)}
             write_new(top / SUMS, written_sums(sums, [comment]), 0o600)
         count, total = part.place(inside)
         part.remove()
@@ -140,9 +140,9 @@ def _comment(origin: str, sha256: str) -> str:
     return " ".join((origin, "sha256", sha256))
 
 
-def _sha256(path: Path) -> str:
+def _sha256(file: LocalFile) -> str:
     found = hashlib.sha256()
-    with open(path, "rb") as file:
-        for piece in iter(partial(file.read, _PIECE_BYTES), b""):
+    with open(open_listed(file), "rb") as content:
+        for piece in iter(partial(content.read, _PIECE_BYTES), b""):
             found.update(piece)
     return found.hexdigest()
