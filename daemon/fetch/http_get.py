@@ -24,7 +24,7 @@ from msgspec import Struct
 from ...worker.shared.loopback import plain_address
 from ..errors import Refused
 from ..system.clock import Clock, SystemClock
-from .steady_reads import SteadyReads, TooSlow
+from .steady_reads import SlowAnswer, SteadyReads
 
 MAX_REDIRECTS: Final = 8
 SILENT_SECONDS: Final = 30.0
@@ -196,7 +196,7 @@ def why(error: Exception) -> str:
     """The reason of a broken connection, in a few words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
-    if isinstance(error, TooSlow):
+    if isinstance(error, SlowAnswer):
         return str(error)
     if isinstance(error, TimeoutError):
         return "it sent nothing for too long"

@@ -24,7 +24,7 @@ from ..errors import Refused
 from ..models.upload_rules import MAX_DEPTH, MAX_UPLOAD_BYTES, member_path
 from ..names import is_unfinished
 from ..system.safe_paths import only_ours_may_change, open_directory, open_file
-from .part_directory import Reserve, part_directory
+from .part_directory import FULL, Reserve, part_directory
 
 MAX_FILES: Final = 2_000
 PIECE_BYTES: Final = 8 << 20
@@ -93,10 +93,16 @@ def copy_version(
             return LocalCopy(target, len(files), total, copied=False)
         part.begin(keep=False)
         part.require_room(total)
-        done = 0
-        for file in files:
-            done += _copy(file, part.files, partial(_add, progress, done, total))
-            part.touch()
+        try:
+            done = 0
+            for file in files:
+                done += _copy(file, part.files, partial(_add, progress, done, total))
+                part.touch()
+        except (Refused, OSError) as e:
+            part.remove()  # a copy begins anew
+            if isinstance(e, OSError) and e.errno in FULL:
+                raise Refused(f"{cannot}: the disk of {root} is full; nothing of it was kept") from e
+            raise
         count, there = part.place()
         part.remove()
         return LocalCopy(target, count, there, copied=True)

@@ -1,7 +1,7 @@
 """Reads what a server answers, as long as it does not come too slowly.
 
 A timeout of a socket bounds one read only: a server that sends a byte now and then holds a reader for days. Here the
-whole has a time, and each minute a least number of bytes. Blocks. Raises TooSlow, and TimeoutError for silence.
+whole has a time, and each minute a least number of bytes. Blocks. Raises SlowAnswer, and TimeoutError for silence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STILL_BYTES: Final = 4096
 """A server that sends less than so much in STILL_SECONDS makes no progress."""
 
 
-class TooSlow(TimeoutError):
+class SlowAnswer(TimeoutError):
     """Too little came in the time."""
 
 
@@ -46,10 +46,10 @@ class SteadyReads(io.RawIOBase):
         now = self._clock.monotonic()
         if now - self._since >= STILL_SECONDS:
             if self._came < STILL_BYTES:
-                raise TooSlow(f"it sent {self._came} bytes in {now - self._since:.0f} s")
+                raise SlowAnswer(f"it sent {self._came} bytes in {now - self._since:.0f} s")
             self._since, self._came = now, 0
         if now >= self._until:
-            raise TooSlow("it did not end in time")
+            raise SlowAnswer("it did not end in time")
         self._socket.settimeout(min(self._silent_seconds, self._until - now))
         count = self._raw.readinto(buffer)
         self._came += count or 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from modelward.daemon.fetch.steady_reads import STILL_BYTES, SteadyReads, TooSlow
+from modelward.daemon.fetch.steady_reads import STILL_BYTES, SlowAnswer, SteadyReads
 from modelward.daemon.system.clock import SystemClock
 
 
@@ -51,7 +51,7 @@ def test_what_drips_is_given_up(
     for number in range(100):
         pair[1].sendall(bytes(piece_bytes))
         if number == reads:
-            with pytest.raises(TooSlow, match=because):
+            with pytest.raises(SlowAnswer, match=because):
                 reader.read(piece_bytes)
             return
         assert len(reader.read(piece_bytes) or b"") == piece_bytes
