@@ -68,7 +68,10 @@ def _comment(sequence: int, expires: str) -> str:
             raise BadUsage("cannot run modelward sign: --expires needs --sequence")
         return f"timestamp:{int(now)}"
     try:
-        return write_fields(sequence, later(expires, now) if expires else "")
+        until = later(expires, now) if expires else ""
+        if until and moment(until) <= now:
+            raise ValueError(f"--expires {expires[:40]!r} is not later than now")
+        return write_fields(sequence, until)
     except (BadFields, ValueError) as e:
         raise BadUsage(f"cannot run modelward sign: {e}") from e
 
@@ -77,4 +80,8 @@ def later(text: str, now: float) -> str:
     """A moment, or a duration from now, as a moment. Raises ValueError."""
     if text[:4].isdigit() and "-" in text:
         return moment_text(moment(text))
-    return moment_text(now + parse_duration(text))
+    seconds = parse_duration(text)
+    try:
+        return moment_text(now + seconds)
+    except (ValueError, OverflowError, OSError) as e:
+        raise ValueError(f"{text[:40]!r} is not a time: it lies after the year 9999") from e

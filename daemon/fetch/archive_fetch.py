@@ -25,8 +25,8 @@ from ..models.upload_rules import MAX_UPLOAD_BYTES
 from ..system.safe_read import open_regular
 from .fetcher import Fetched, Fetcher, FetchOptions, FetchTarget, comments_in
 from .file_choice import choose
-from .local_copy import files_of, same_content
-from .part_directory import FILES, PartDirectory, part_directory, require_name
+from .local_copy import LocalFile, files_of, open_listed, same_content
+from .part_directory import FILES, FULL, PartDirectory, part_directory, require_name
 from .sources import without_archive_ending
 from .version_naming import version_name
 from .web_listing import RemoteArchive
@@ -55,7 +55,7 @@ def fetch_archive(fetcher: Fetcher, remote: RemoteArchive, options: FetchOptions
         os.unlink(part.aside / _ARCHIVE)
         top = part.aside / inside
         if not (top / SUMS).exists():
-            sums = {file.path: _sha256(Path(file.source)) for file in files_of(top, cannot)}
+            sums = {file.path: _sha256(file) for file in files_of(top, cannot)}
             write_new(top / SUMS, written_sums(sums, [comment]), 0o600)
         count, total = part.place(inside)
         part.remove()
@@ -86,7 +86,9 @@ def fetch_local_archive(place: FetchTarget, path: Path, options: FetchOptions) -
 
 
 def _unpacked(part: PartDirectory, archive: IO[bytes], options: FetchOptions, cannot: str) -> str:
-    """Unpacks it and keeps what a version needs; where that lies. Raises Refused; then nothing of it is kept."""
+    """Unpacks it and keeps what a version needs; where that lies. Raises Refused and OSError; then nothing of it is
+    kept, but for the archive when the disk was full.
+    """
     part.begin(keep=False)
     kind = "zip" if zipfile.is_zipfile(archive) else "tar"
     archive.seek(0)
@@ -109,8 +111,10 @@ def _unpacked(part: PartDirectory, archive: IO[bytes], options: FetchOptions, ca
             inside = f"{FILES}/{entries[0]}"
         _keep_chosen(part.aside / inside, options, cannot)
         return inside
-    except Refused:
-        part.remove()
+    except (Refused, OSError) as e:
+        part.begin(keep=False)
+        if not (isinstance(e, OSError) and e.errno in FULL):  # then the archive is good, and need not come again
+            part.remove()
         raise
     finally:
         os.close(into)
@@ -140,9 +144,9 @@ def _comment(origin: str, sha256: str) -> str:
     return " ".join((origin, "sha256", sha256))
 
 
-def _sha256(path: Path) -> str:
+def _sha256(file: LocalFile) -> str:
     found = hashlib.sha256()
-    with open(path, "rb") as file:
-        for piece in iter(partial(file.read, _PIECE_BYTES), b""):
+    with open(open_listed(file), "rb") as content:
+        for piece in iter(partial(content.read, _PIECE_BYTES), b""):
             found.update(piece)
     return found.hexdigest()

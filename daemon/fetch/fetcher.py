@@ -196,7 +196,7 @@ class Fetcher:
         proved = all(len(d) == _SHA256_DIGITS and sums.get(path) == d for path, d in promised.items())
         if alike and (proved or (bool(remote.revision) and comment in comments)):
             return
-        other = with_date(target.name, remote.wall) if remote.wall else "NAME"
+        other = with_date(target.name, remote.wall)
         raise Refused(
             f"cannot fetch {target.name}: {target} exists, and may be another version; --as {other} keeps both"
         )

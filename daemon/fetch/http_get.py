@@ -8,13 +8,14 @@ thread ends it by `stop`. Invariant: no error that it raises holds a token.
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -22,10 +23,16 @@ from msgspec import Struct
 
 from ...worker.shared.loopback import plain_address
 from ..errors import Refused
+from ..system.clock import Clock, SystemClock
+from .steady_reads import SlowAnswer, SteadyReads
 
 MAX_REDIRECTS: Final = 8
 SILENT_SECONDS: Final = 30.0
 """So long a server may send nothing."""
+HEAD_SECONDS: Final = 60.0
+"""So long the head of an answer may take."""
+SMALL_SECONDS: Final = 300.0
+"""So long a small answer may take."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _PORTS: Final = {"http": 80, "https": 443}
 _SAFE: Final = "%/:=&?~#+!$,;'@()*[]"
@@ -47,10 +54,11 @@ class HttpRules(Struct, frozen=True):
 class HttpReader:
     """GETs, one at a time; see the module."""
 
-    def __init__(self, rules: HttpRules) -> None:
-        self.rules = rules
+    def __init__(self, rules: HttpRules, clock: Clock | None = None) -> None:
+        self.rules, self._clock = rules, clock or SystemClock()
         self.stopped = threading.Event()
         self._socket: socket.socket | None = None
+        self._reads: SteadyReads | None = None
 
     def stop(self) -> None:
         """Ends what is under way, and every later GET. From any thread."""
@@ -60,10 +68,15 @@ class HttpReader:
 
     @contextmanager
     def get(
-        self, url: str, headers: Mapping[str, str] | None = None, method: str = "GET"
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        *,
+        whole_seconds: float = math.inf,
     ) -> Iterator[tuple[http.client.HTTPResponse, str]]:
-        """The answer to a GET (or HEAD) and the address that it came from, after redirects. Raises NotAnswered and
-        Refused.
+        """The answer to a GET (or HEAD) and the address that it came from, after redirects; its body has to come in
+        `whole_seconds`. Raises NotAnswered and Refused.
         """
         first = url
         for _ in range(MAX_REDIRECTS + 1):
@@ -71,7 +84,10 @@ class HttpReader:
                 raise Refused("cannot fetch: it was stopped; what came is kept, and the same command continues")
             connection, target, sent = self._connection(url, first, dict(headers or {}))
             try:
+                connection.response_class = self._response  # type: ignore[assignment]  # it is called, no more
                 response = _asked(connection, method, target, sent, url, self._opened)
+                if self._reads is not None:
+                    self._reads.allow(whole_seconds)
                 to = response.getheader("Location", "") if response.status in _REDIRECTS else ""
                 if not to:
                     yield response, url
@@ -84,7 +100,8 @@ class HttpReader:
 
     def text(self, url: str, most_bytes: int, headers: Mapping[str, str] | None = None) -> HttpText:
         """A small answer as a whole. Raises NotAnswered, and Refused when it is longer than `most_bytes`."""
-        with self.get(url, {"Accept-Encoding": "identity", **(headers or {})}) as (response, place):
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        with self.get(url, sent, whole_seconds=SMALL_SECONDS) as (response, place):
             try:
                 body = response.read(most_bytes + 1)
             except (OSError, http.client.HTTPException) as e:
@@ -95,6 +112,11 @@ class HttpReader:
 
     def _opened(self, connection: http.client.HTTPConnection) -> None:
         self._socket = connection.sock
+
+    def _response(self, connection: socket.socket, **more: Any) -> http.client.HTTPResponse:
+        """As http.client makes the answer of a connection, read steadily."""
+        self._reads = SteadyReads(connection, self._clock, self.rules.silent_seconds, HEAD_SECONDS)
+        return http.client.HTTPResponse(self._reads, **more)  # type: ignore[arg-type]  # it uses `makefile` alone
 
     def _connection(
         self, url: str, first: str, headers: dict[str, str]
@@ -174,6 +196,8 @@ def why(error: Exception) -> str:
     """The reason of a broken connection, in a few words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, SlowAnswer):
+        return str(error)
     if isinstance(error, TimeoutError):
         return "it sent nothing for too long"
     if isinstance(error, http.client.HTTPException):

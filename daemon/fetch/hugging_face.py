@@ -30,6 +30,8 @@ from .sources import HubSource
 
 ENDPOINT: Final = "https://huggingface.co"
 BRANCH: Final = "main"
+MAX_PAGES: Final = 200
+"""Of the list of files. The hub puts 1,000 entries on a page."""
 _NEXT: Final = re.compile(r'<([^<>]+)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
@@ -60,20 +62,29 @@ def listed(reader: PatientReader, source: HubSource, endpoint: str) -> RemoteVer
     found = _read(answer.body, _Revision, source)
     if not _COMMIT.fullmatch(found.sha):
         raise Refused(f"cannot fetch {source}: the answer of {endpoint} names no commit")
-    entries: list[_TreeEntry] = []
-    page = f"{base}/tree/{found.sha}?recursive=true&expand=false"
-    while page:
-        if origin(page) != origin(endpoint):
-            raise Refused(f"cannot fetch {source}: the list of its files goes on at another host")
-        answer = reader.text(page, MAX_SMALL_BYTES)
-        entries += _read(answer.body, list[_TreeEntry], source)
-        if len(entries) > MAX_LISTED:
-            raise Refused(f"cannot fetch {source}: it has more than {MAX_LISTED:,} files")
-        page = next_page(page, answer.headers.get("link", "")) if entries else ""
+    entries = _entries(reader, source, endpoint, f"{base}/tree/{found.sha}?recursive=true&expand=false")
     files = tuple(_file(entry, source, endpoint, found.sha) for entry in entries if entry.type == "file")
     tag = "" if wanted in (BRANCH, found.sha) else wanted
     name = source.repository.partition("/")[2]
     return RemoteVersion(str(source), name, files, revision=found.sha, tag=tag, wall=seconds_of(found.lastModified))
+
+
+def _entries(reader: PatientReader, source: HubSource, endpoint: str, page: str) -> list[_TreeEntry]:
+    """The entries of all pages. Raises Refused."""
+    entries: list[_TreeEntry] = []
+    for _ in range(MAX_PAGES):
+        if origin(page) != origin(endpoint):
+            raise Refused(f"cannot fetch {source}: the list of its files goes on at another host")
+        answer = reader.text(page, MAX_SMALL_BYTES)
+        more = _read(answer.body, list[_TreeEntry], source)
+        entries += more
+        if len(entries) > MAX_LISTED:
+            raise Refused(f"cannot fetch {source}: it has more than {MAX_LISTED:,} files")
+        if not (page := next_page(page, answer.headers.get("link", ""))):
+            return entries
+        if not more:
+            raise Refused(f"cannot fetch {source}: a page of the list of its files is empty and names another one")
+    raise Refused(f"cannot fetch {source}: the list of its files has more than {MAX_PAGES} pages")
 
 
 def next_page(page: str, link: str) -> str:

@@ -26,7 +26,7 @@ from ..upkeep.syscalls import rename_noreplace
 
 FILES: Final = "files"
 """The version's own files, in the hidden directory."""
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 Reserve = Callable[[int], int]
 
 
@@ -133,7 +133,7 @@ def _explained(cannot: str, root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        if e.errno in _FULL:
+        if e.errno in FULL:
             raise Refused(
                 f"{cannot}: the disk of {root} is full; what came is kept, and the same command continues"
             ) from e

@@ -16,7 +16,8 @@ from ..names import MAX_NAME_BYTES, is_version_name
 
 _TAG: Final = re.compile(r"v?\d+(?:[._-]\w+)*", re.ASCII)
 _FIRST: Final = 631_152_000.0
-"""Before 1990 no date is one."""
+_END: Final = 4_102_444_800.0
+"""Before 1990 and from 2100 on no date is one."""
 
 
 def version_name(name: str, *, revision: str = "", wall: float = 0.0) -> str:
@@ -29,13 +30,18 @@ def version_name(name: str, *, revision: str = "", wall: float = 0.0) -> str:
     if not read_name(found).numbers:
         if revision and _TAG.fullmatch(revision):
             found = f"{found}-{revision.replace('/', '-')}"
-        elif wall > _FIRST:
-            found = f"{found}-{datetime.fromtimestamp(wall, UTC):%Y%m%d}"
+        else:
+            found += _date(wall)
     if not is_version_name(found) or len(found.encode()) > MAX_NAME_BYTES:
         raise Refused(f"cannot name the version after {name[:200]!r}; --as NAME gives it a name")
     return found
 
 
 def with_date(name: str, wall: float) -> str:
-    """Another name for another content of the same name."""
-    return f"{name}-{datetime.fromtimestamp(max(wall, _FIRST), UTC):%Y%m%d}"
+    """Another name for another content of the same name; NAME where it is not known when that was made."""
+    return name + date if (date := _date(wall)) else "NAME"
+
+
+def _date(wall: float) -> str:
+    """The end of a name with this date; "" for what is none."""
+    return f"-{datetime.fromtimestamp(wall, UTC):%Y%m%d}" if _FIRST <= wall < _END else ""

@@ -29,10 +29,10 @@ MODE: Final = 0o644
 _CHUNK_BYTES: Final = 1 << 20
 
 
-def sizes(directory: Path) -> dict[str, int]:
-    """The size of each file by its path in the version. Raises Refused, OSError."""
+def sizes(directory: Path, cannot: str) -> dict[str, int]:
+    """The size of each file by its path in the version. Raises Refused, which begins with `cannot`, and OSError."""
     if not directory.is_dir() or not is_version_name(directory.name):
-        raise Refused(f"cannot publish {directory}: it is not a directory with the name of a version")
+        raise Refused(f"{cannot}: it is not a directory with the name of a version")
     found = dict[str, int]()
     for place, directories, files in os.walk(directory, onerror=_raise):
         for name in (*directories, *files):
@@ -41,11 +41,11 @@ def sizes(directory: Path) -> dict[str, int]:
             shown = str(path.relative_to(directory))
             if not shown.isprintable() or not (stat.S_ISDIR(seen.st_mode) or stat.S_ISREG(seen.st_mode)):
                 what = kind_of(seen.st_mode) if shown.isprintable() else "a name that cannot be printed"
-                raise Refused(f"cannot publish {directory}: {shown!a} is {what}; copy the version with cp -rL first")
+                raise Refused(f"{cannot}: {shown!a} is {what}; copy the version with cp -rL first")
             if stat.S_ISREG(seen.st_mode):
                 found[shown] = seen.st_size
         if len(found) > MAX_FILES:
-            raise Refused(f"cannot publish {directory}: it has more than {MAX_FILES} files")
+            raise Refused(f"{cannot}: it has more than {MAX_FILES} files")
     return found
 
 
@@ -55,7 +55,7 @@ def _raise(error: OSError) -> None:
 
 def sign_version(directory: Path, key: SecretKey, comment: str) -> int:
     """Lists every file in SHA256SUMS and signs it; returns how many. Raises Refused, CannotSign, OSError."""
-    names = [name for name in sizes(directory) if name not in (SUMS, SIGNATURE)]
+    names = [name for name in sizes(directory, f"cannot sign {directory}") if name not in (SUMS, SIGNATURE)]
     if not names:
         raise Refused(f"cannot sign {directory}: it has no files")
     data = written_sums({name: _sha256(directory / name) for name in names})
@@ -69,7 +69,7 @@ def sign_version(directory: Path, key: SecretKey, comment: str) -> int:
 
 def manifest(directory: Path) -> tuple[str, int]:
     """The SHA-256 of SHA256SUMS and the bytes of all that it lists, itself included. Raises Refused, OSError."""
-    there = sizes(directory)
+    there = sizes(directory, f"cannot publish {directory}")
     if SUMS not in there:
         raise Refused(f"cannot publish {directory}: it has no {SUMS}; `modelward sign` writes and signs it")
     with open_regular(directory / SUMS) as file:

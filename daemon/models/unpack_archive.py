@@ -57,7 +57,7 @@ def unpack(
         files = 0
         for path, content in members:
             if content is None:
-                _directory(into, path)
+                _directory(into, path, cannot)
             else:
                 _file(into, path, content, may_write, cannot)
                 files += 1
@@ -199,23 +199,29 @@ def _zip(archive: IO[bytes], cannot: str, most: int) -> Iterator[tuple[str, IO[b
                 yield member_path(member.filename, cannot), content
 
 
-def _directory(into: int, path: str) -> None:
+def _directory(into: int, path: str, cannot: str) -> None:
     """Makes a directory and those above it, all of them ours."""
     names = path.split("/")
     for depth in range(1, len(names) + 1):
+        above = "/".join(names[:depth])
         try:
-            os.mkdir("/".join(names[:depth]), 0o750, dir_fd=into)
-        except FileExistsError:
-            continue
+            os.mkdir(above, 0o750, dir_fd=into)
+        except FileExistsError as e:
+            if not stat.S_ISDIR(os.stat(above, dir_fd=into, follow_symlinks=False).st_mode):
+                raise _twice(above, cannot) from e
+
+
+def _twice(path: str, cannot: str) -> Refused:
+    return Refused(f"{cannot}: {path[:200]!r} is in the archive twice")
 
 
 def _file(into: int, path: str, content: IO[bytes], may_write: Callable[[int], None], cannot: str) -> None:
     if "/" in path:
-        _directory(into, path.rpartition("/")[0])
+        _directory(into, path.rpartition("/")[0], cannot)
     try:
         fd = os.open(path, _NEW, 0o640, dir_fd=into)
-    except (FileExistsError, NotADirectoryError) as e:
-        raise Refused(f"{cannot}: {path[:200]!r} is in the archive twice") from e
+    except FileExistsError as e:
+        raise _twice(path, cannot) from e
     with open(fd, "wb", buffering=0) as file:
         while piece := content.read(PIECE_BYTES):
             may_write(len(piece))

@@ -124,15 +124,17 @@ class PanelMiddleware:
     async def _refused(self, scope: Scope, headers: Headers, peer: LoopbackPeer) -> Response | None:
         await self._tokens.fresh()
         access, token = access_of(scope["method"], scope["path"]), self._token(headers)
+        good, session = bool(self._tokens.check(token)), bool(self._session_mark(headers))
         asked = PanelRequest(
             access=access,
             host=headers.get("host"),
             origin=headers.get("origin"),
             site=headers.get("sec-fetch-site"),
             marked=MARK in headers,
-            bearer=bool(token),
+            # A wrong token may be a proxy's: beside a session it stands for nothing, else it is tried and counted.
+            bearer=good or (bool(token) and not session and access is not Access.OPEN),
             write=scope["method"] not in ("GET", "HEAD"),
-            known=False,
+            known=good or session,
         )
         found = refusal(asked, self._rules)
         if found is not None and found.status != 401:
@@ -148,7 +150,7 @@ class PanelMiddleware:
         """`found` as an answer for a client that has no good token, no session and no operator's connection."""
         if token:
             return self._try(scope, token)
-        if self._session_mark(headers) or await self._operates(scope, peer):
+        if await self._operates(scope, peer):
             return None
         return _response(found)
 

@@ -61,14 +61,14 @@ class TokenCheck:
         """Raises ApiError 401 when the request needs a token and has no good one.
 
         A browser sends it in a cookie, which counts for requests of our own page. `POST /` has it in its body. Other
-        credentials, like Basic, are for a proxy, and count neither for nor against the request.
+        credentials, and a wrong token beside a good cookie, are for a proxy.
         """
         if not self._path or path in OPEN_PATHS or (method, path) == ("POST", "/"):
             return
         sent = tokens_in(headers)
         good = any(map(self.knows, sent))
-        if not sent and (method in SAFE or _same_origin(headers)) and (cookie := _cookie(headers.get("cookie", ""))):
-            sent, good = (cookie,), self._tokens.knows_pledge(cookie)
+        if not good and (method in SAFE or _same_origin(headers)) and (cookie := _cookie(headers.get("cookie", ""))):
+            sent, good = (*sent, cookie), self._tokens.knows_pledge(cookie)
         if not good:
             raise ApiError(
                 401,
@@ -81,10 +81,8 @@ class TokenCheck:
         """An identifier of the token of a request that `check` accepted; "" where no token is needed."""
         if not self._path:
             return ""
-        if sent := tokens_in(headers):
-            mark = next(filter(None, map(self._tokens.check, sent)), "")
-        else:
-            mark = self._tokens.mark_of_pledge(_cookie(headers.get("cookie", "")))
+        mark = next(filter(None, map(self._tokens.check, tokens_in(headers))), "")
+        mark = mark or self._tokens.mark_of_pledge(_cookie(headers.get("cookie", "")))
         return hashlib.sha256(b"modelward owner " + mark.encode()).hexdigest() if mark else ""
 
     def owns(self, owner: str, headers: Mapping[str, str]) -> bool:

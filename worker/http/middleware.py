@@ -96,7 +96,7 @@ class ServiceMiddleware:
         arrival = arrive(scope, headers, settings.base_path, settings.trusted_proxies)
         if arrival.ignored and not self._ignored:
             self._report_ignored(arrival.ignored)
-        scope["path"] = meant_path(scope["path"])
+        scope["path"] = meant_path(scope["path"], scope.get("raw_path") or b"")
         trace = scope[TRACE] = Trace(_request_id(headers), client=scope["client"][0] if scope.get("client") else "")
         self._service.answers.open.add(trace)
         trace.received = not ("content-length" in headers or "transfer-encoding" in headers)

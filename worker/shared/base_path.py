@@ -38,7 +38,9 @@ def prefix_in(header: str) -> str:
 
 
 def below(path: str, base: str) -> tuple[str, bool]:
-    """The path without the base path, and whether it was there."""
+    """The path without the base path, and whether it was there. A doubled slash before it stays, before the rest."""
     if base and (path == base or path.startswith(f"{base}/")):
         return path[len(base) :] or "/", True
+    if base and path.startswith(f"/{base}/"):
+        return "/" + path[len(base) + 1 :], True
     return path, False

@@ -21,6 +21,8 @@ UNIX: Final = "unix"
 """The entry for peers that come by a Unix socket."""
 MAX_HOPS: Final = 32
 MAX_HOP_CHARS: Final = 64
+_MAPPED_BITS: Final = 96
+"""What ::ffff:0:0/96 has before the address of IPv4."""
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 HeaderValues = Callable[[str], Sequence[str]]
@@ -43,7 +45,7 @@ def check_proxy(text: str) -> str:
     if text == UNIX:
         return text
     try:
-        network = ipaddress.ip_network(text)
+        network = _network(text)
     except ValueError:
         raise ValueError('an address or a network, like "10.0.0.5", "10.0.0.0/8" or "fd00::/8", or "unix"') from None
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
@@ -120,4 +122,13 @@ def _is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=4)
 def _networks(proxies: tuple[str, ...]) -> tuple[IPNetwork, ...]:
-    return tuple(ipaddress.ip_network(entry) for entry in proxies if entry != UNIX)
+    return tuple(_network(entry) for entry in proxies if entry != UNIX)
+
+
+def _network(text: str) -> IPNetwork:
+    """An address or a network; one of IPv4 that is written as IPv6 becomes IPv4, as peers do. Raises ValueError."""
+    network = ipaddress.ip_network(text)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))

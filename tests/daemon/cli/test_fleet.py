@@ -50,9 +50,9 @@ def test_a_key_is_made_once_for_its_owner_alone(call: Call, key: Path) -> None:
 
 
 def test_a_version_is_signed_with_a_number_and_an_end(call: Call, key: Path, version: Path) -> None:
-    signed = call("sign", str(version), "--key", str(key), "--sequence", "7", "--expires", "2027-01-01T00:00:00Z")
+    signed = call("sign", str(version), "--key", str(key), "--sequence", "7", "--expires", "2127-01-01T00:00:00Z")
     assert (signed.status, signed.err) == (0, "")
-    assert "1 file, modelward sequence=7 expires=2027-01-01T00:00:00Z" in signed.out
+    assert "1 file, modelward sequence=7 expires=2127-01-01T00:00:00Z" in signed.out
     comment = (version / "SHA256SUMS.minisig").read_text().splitlines()[2].removeprefix("trusted comment: ")
     assert read_fields(comment).sequence == 7
     assert call("sign", str(version), "--key", str(key), "--sequence", "8", "--expires", "30d").status == 0
@@ -65,6 +65,10 @@ def test_a_version_is_signed_with_a_number_and_an_end(call: Call, key: Path, ver
         (["--sequence", "-1"], 2, "no sequence from 1"),
         (["--sequence", "1", "--expires", "soon"], 2, "no duration"),
         (["--sequence", "1", "--expires", "2027-02-30"], 2, "not a time"),
+        (["--sequence", "1", "--expires", "0s"], 2, "--expires '0s' is not later than now"),
+        (["--sequence", "1", "--expires", "2020-01-01T00:00:00Z"], 2, "is not later than now"),
+        (["--sequence", "1", "--expires", "9999999999d"], 2, "after the year 9999"),
+        (["--sequence", "1", "--expires", f"{'9' * 30}d"], 2, "after the year 9999"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
@@ -73,6 +77,15 @@ def test_options_that_cannot_be_are_refused(
     outcome = call("sign", str(version), "--key", str(key), *options)
     assert (outcome.status, because in outcome.err) == (status, True), outcome.err
     assert [p.name for p in version.iterdir()] == ["model.onnx"]
+
+
+def test_each_command_names_what_it_cannot_do(call: Call, key: Path, version: Path) -> None:
+    (version / "link").symlink_to("model.onnx")
+    assert call("sign", str(version), "--key", str(key)).err.startswith(f"cannot sign {version}: 'link' is")
+    published = call(
+        "fleet", "publish", str(version), "--key", str(key), "--to", str(version.parents[1] / "record.json")
+    )
+    assert published.err.startswith(f"cannot publish {version}: 'link' is")
 
 
 def test_a_record_is_published_beside_its_version_and_numbers_rise(call: Call, key: Path, version: Path) -> None:

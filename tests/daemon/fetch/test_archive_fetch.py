@@ -116,6 +116,7 @@ def test_an_archive_that_broke_off_continues(fetch: Archives) -> None:
         (tar(FILES)[:-500], "damaged"),
         (tar({}), "no files"),
         (tar({"../x": b"x"}), "leads outside"),
+        (tar({"m.onnx": b"x", "m.onnx/a/b": b"x"}), "is in the archive twice"),
         (tar({"model.pt": b"x"}), "PyTorch's form"),
         (zipped({"a/b.txt": b"x"}), "no .onnx file"),
         (tar({"m.onnx": b"x", "SHA256SUMS": b"junk"}), "SHA256SUMS: line 1 is not"),

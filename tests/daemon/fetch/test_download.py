@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.fetch.conftest import AT_ONCE, FILES, MODEL
+from tests.daemon.fetch.test_http_get import says
 from tests.fakes.model_hub import ModelHub, git_digest, model_hub
 from tests.support import eventually
 
@@ -100,6 +101,12 @@ def test_a_file_without_a_length_needs_a_digest(fetch: Fetch) -> None:
     with pytest.raises(Refused, match="gives no length, so that its end cannot be recognised"):
         fetch(digest="", length=-1)
     assert fetch(length=-1) == Downloaded(len(MODEL), SHA256)
+
+
+def test_a_range_of_thousands_of_digits_is_none(fetch: Fetch) -> None:
+    answer = b"HTTP/1.1 206 OK\r\nContent-Length: 5\r\nContent-Range: bytes 0-4/" + b"9" * 5000 + b"\r\n\r\nhello"
+    with says(*[answer] * 4) as url, pytest.raises(Refused, match="sent another part than was requested; tried 4"):
+        Download(fetch.reader, SystemClock(), pace=AT_ONCE).fetch(WantedFile(url, 5), fetch.place, fetch.place)
 
 
 def test_tries_are_counted_without_progress_only(fetch: Fetch) -> None:

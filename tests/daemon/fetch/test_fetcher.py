@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.daemon.fetch.conftest import AT_ONCE, FILES, MODEL, TAKEN
 from tests.fakes.model_hub import COMMIT, ModelHub, hugging_face_entries, modelscope_entries
+from tests.roots import IN_ROOT
 
 from modelward.daemon.errors import Refused
 from modelward.daemon.fetch.fetcher import Fetched, Fetcher, FetchOptions, FetchTarget
@@ -87,7 +88,7 @@ def test_a_version_of_a_hub_is_complete_checked_and_pinned(fetch: Fetches, sourc
     assert parse_sums(sums) == {path: hashlib.sha256(FILES[path]).hexdigest() for path in TAKEN}
     assert sums.startswith(f"# {source} at {COMMIT}\n".encode())
     assert os.listdir(fetch.root) == ["S-20240927"]
-    seen = scan.scan_root(fetch.root, "current")
+    seen = scan.scan_root(fetch.root, IN_ROOT)
     assert isinstance(seen, RootSeen) and seen.versions[0].renamed_in and seen.versions[0].sums_complete
     assert fetch.view.there == (fetch.view.begun[0][2], fetch.view.begun[0][2]) and fetch.view.begun[0][1] == 6
 
@@ -242,6 +243,18 @@ def test_the_list_of_files_may_not_go_on_at_another_host(fetch: Fetches) -> None
     fetcher = fetch.fetcher()
     with pytest.raises(Refused, match="goes on at another host"):
         fetcher.listed(HF, fetch.hub.url.replace("127.0.0.1", "localhost"))
+
+
+def test_the_list_of_files_has_an_end(fetch: Fetches) -> None:
+    """Pages that name one another: without entries, and with one entry each."""
+    fetch.hub.listing_of, fetch.hub.page_size = {"hf": []}, -1
+    with pytest.raises(Refused, match="a page of the list of its files is empty and names another one"):
+        fetch(HF)
+    assert len(fetch.hub.asked("/tree/")) == 1
+    fetch.hub.listing_of, fetch.hub.page_size = {"hf": hugging_face_entries({f"{n}": b"" for n in range(250)})}, 1
+    with pytest.raises(Refused, match="more than 200 pages"):
+        fetch(HF)
+    assert len(fetch.hub.asked("/tree/")) == 1 + 200 and os.listdir(fetch.root) == []
 
 
 def test_a_token_goes_to_the_hub_and_not_to_where_it_redirects(hub: ModelHub, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.daemon.fetch.conftest import MODEL
 from tests.fakes.certificates import server_context
 from tests.fakes.model_hub import ModelHub, model_hub
 
 from modelward.daemon.errors import Refused
 from modelward.daemon.fetch.http_get import HttpReader, HttpRules, NotAnswered, origin, shown
+from modelward.daemon.system.clock import SystemClock
 
 
 def status(url: str, rules: HttpRules | None = None) -> int:
@@ -73,6 +75,28 @@ def test_a_small_answer_has_a_limit(hub: ModelHub) -> None:
     hub.faults["/files/tokens.json"] = ["endless"]
     with pytest.raises(Refused, match="longer than 1,000 bytes"):
         HttpReader(HttpRules()).text(hub.url + "/files/tokens.json", 1000)
+
+
+class Jumping(SystemClock):
+    """A clock on which each look is so much later."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self.now, self.step = 0.0, step_seconds
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_a_head_and_a_small_answer_have_a_time(hub: ModelHub) -> None:
+    path = "/files/model_quant.onnx"
+    with pytest.raises(NotAnswered, match="it sent 0 bytes in 61 s"):
+        HttpReader(HttpRules(), Jumping(61.0)).text(hub.url + "/files/tokens.json", 1 << 20)
+    hub.faults[path] = ["endless"]
+    with pytest.raises(NotAnswered, match="it did not end in time"):
+        HttpReader(HttpRules(), Jumping(59.0)).text(hub.url + path, 64 << 20)  # it takes six reads at most
+    with HttpReader(HttpRules(), Jumping(59.0)).get(hub.url + path) as (response, _):
+        assert len(response.read()) == len(MODEL), "a file may take longer"
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from modelward.daemon.errors import Refused
-from modelward.daemon.fetch.local_copy import boundary_of, copy_version
+from modelward.daemon.fetch.local_copy import boundary_of, copy_version, files_of, same_content
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -92,6 +93,52 @@ def test_links_lead_no_further_than_their_repository(root: Path, version: Path, 
         with pytest.raises(Refused, match="config.json is a link that leads out of"):
             copy_version(source, root, "v1")
     assert os.listdir(root) == []
+
+
+def test_a_file_that_was_exchanged_after_the_listing_is_not_copied(root: Path, version: Path, tmp_path: Path) -> None:
+    """By a link to another directory, by another file, and by one of another user's links."""
+    secrets = write(tmp_path / "secrets/a.txt", b"no").parent
+
+    def by_a_link() -> None:
+        (version / "golden").rename(tmp_path / "old")
+        (version / "golden").symlink_to(secrets)
+
+    def by_a_file() -> None:
+        (version / "golden/a.txt").unlink()
+        os.link(secrets / "a.txt", version / "golden/a.txt")
+
+    def by_another_user() -> None:
+        by_a_link()
+        os.chown(version, 65534, 65534)
+        os.chown(version / "golden", 65534, 65534, follow_symlinks=False)
+
+    ways = [by_a_link, by_a_file] + ([by_another_user] if os.geteuid() == 0 else [])
+    for exchange in ways:
+        shutil.rmtree(version)
+        write(version / "a.onnx"), write(version / "golden/a.txt", b"hi")
+        shutil.rmtree(tmp_path / "old", ignore_errors=True)
+        listed, once = files_of(version, ""), iter([exchange])
+        with pytest.raises(Refused, match="it changed while it was copied|is a link that uid 65534 can change"):
+            copy_version(version, root, "v1", progress=lambda done, total, once=once: next(once, str)())  # type: ignore[misc]
+        assert next(once, None) is None and os.listdir(root) == []
+        assert not same_content(listed, version)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can read what others link to")
+def test_root_does_not_copy_a_hard_link_to_a_file_of_another_user(root: Path, version: Path, tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret")
+    os.link(secret, version / "config.json")
+    assert copy_version(version, root, "v1").files == 3, "only root can have put it there"
+    for path in (version, *version.rglob("*")):
+        os.chown(path, 65534, 65534)
+    assert copy_version(version, root, "v2").files == 3, "their own file"
+    os.chown(secret, 0, 0)
+    with pytest.raises(Refused, match="config.json is a hard link to a file of another user"):
+        copy_version(version, root, "v3")
+    os.chown(version, 0, 0)
+    version.chmod(0o1777)
+    with pytest.raises(Refused, match="config.json is a hard link"):
+        copy_version(version, root, "v3")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.roots import IN_ROOT
 
 from modelward.daemon.errors import Refused
 from modelward.daemon.fetch.part_directory import PartDirectory, part_directory
@@ -39,7 +40,7 @@ def test_a_version_appears_as_a_whole_with_the_rights_of_the_root(tmp_path: Path
     assert os.listdir(tmp_path) == ["v1"]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     assert modes == {"v1": 0o750, "golden": 0o750, "a.txt": 0o640, "model.onnx": 0o640}
-    seen = scan.scan_root(tmp_path, "current")
+    seen = scan.scan_root(tmp_path, IN_ROOT)
     assert isinstance(seen, RootSeen) and seen.versions[0].renamed_in  # judged at once
 
 

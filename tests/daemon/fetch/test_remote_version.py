@@ -21,7 +21,7 @@ A = "ab" * 32
         ([RemoteFile("a", ""), RemoteFile("./a", "")], "there twice"),
         ([RemoteFile(f"f{n}", "") for n in range(2_001)], "2,001 files"),
         ([RemoteFile("a", "", 65 << 30)], "65GiB"),
-        ([RemoteFile("a", "", -2)], "64GiB at most"),
+        ([RemoteFile("a", "", -2)], "its list of files gives 'a' a length of -2 bytes"),
     ],
 )
 def test_what_no_version_may_have_is_refused(files: list[RemoteFile], because: str) -> None:

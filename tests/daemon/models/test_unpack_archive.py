@@ -171,6 +171,35 @@ def test_what_means_harm_is_refused_with_its_reason(make: Callable[[], bytes], k
     assert not [path for path in inside.rglob("*") if path.is_symlink()]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a", "a/b"),
+        ("a", "a/b/c"),
+        ("a", "a/"),
+        ("a", "a/b/"),
+        ("a/", "a"),
+        ("a/b/", "a/b"),
+        ("a/b", "a"),
+        ("a", "./a"),
+    ],
+)
+def test_a_name_that_is_a_file_and_something_else_is_refused(names: tuple[str, str], tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            archive.addfile(info)
+    for number, (content, kind) in enumerate(
+        [(packed.getvalue(), "tar"), (packed_zip(*((name, b"") for name in names)), "zip")]
+    ):
+        into = tmp_path / str(number)
+        into.mkdir()
+        with pytest.raises(Refused, match="is in the archive twice"):
+            unpacked(content, kind, into)
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 3000), st.binary(min_size=1, max_size=8), st.sampled_from(["tar", "zip"]))
 def test_a_damaged_archive_is_unpacked_or_refused(at: int, noise: bytes, kind: str) -> None:

@@ -395,8 +395,22 @@ def test_basic_credentials_of_a_proxy_are_no_wrong_token(token_file: Path) -> No
         assert panel.ask("GET", "/v1/status", X_API_Key=TOKEN, **basic).status == 200
         cookie = panel.ask("POST", "/login", {"token": TOKEN}, **basic, **MARK).headers["set-cookie"].partition(";")[0]
         assert panel.ask("GET", "/v1/status", Cookie=cookie, **basic).status == 200
-        wrong = {"X_API_Key": "wrong"}
-        assert panel.ask("GET", "/v1/status", Cookie=cookie, **wrong, **basic).kind == "bad_token"
+
+
+def test_a_token_of_a_proxy_counts_neither_for_nor_against_a_session(token_file: Path) -> None:
+    for theirs in ({"Authorization": "Bearer eyJ.J.K"}, {"X_API_Key": "proxy"}, {"X_API_Key": ""}):
+        with running_panel(listen="0.0.0.0:0", token_file=str(token_file)) as panel:
+            signed_in = panel.ask("POST", "/login", {"token": TOKEN}, **theirs, **MARK)
+            session = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0], **theirs}
+            for _ in range(TRIES + 1):
+                assert panel.ask("GET", "/v1/status", **session).status == 200
+            assert panel.ask("POST", "/v1/rollback", {}, **MARK, **session).status == 200
+            for path in ("/v1/rollback", "/login"):
+                assert panel.ask("POST", path, {}, **session).kind == "header_missing"
+            elsewhere = {"Origin": "https://evil.example"}
+            assert panel.ask("POST", "/v1/rollback", {}, **MARK, **session, **elsewhere).kind == "cross_site"
+            kind = panel.ask("POST", "/v1/rollback", {}, **{**session, "Cookie": "modelward=x"}, **MARK).kind
+            assert kind == ("bad_token" if any(theirs.values()) else "token_missing")
 
 
 def test_wrong_tokens_count_for_the_client_behind_a_trusted_proxy(token_file: Path) -> None:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -170,6 +170,17 @@ def test_paths_that_change_something_have_one_spelling(served: Served) -> None:
     for path in (*paths, "/v1//jobs", "/v1/jobs/"):
         assert meant_path(path) == path
         assert asking.post(served.url + path).status_code == 404
+    encoded = (
+        "/api/reload%2Dmodel",
+        "/%61pi/reload-model",
+        "/v2%2Frepository/models/x/load",
+        "/v2/repository/models/%78/load",
+    )
+    for path in (*encoded, "/v1/job%73"):
+        assert asking.post(served.url + path).status_code == 404, path
+    raw = "/v2/repository/models/模型 v1/load"
+    assert meant_path(raw, quote(raw).encode()) == raw, "what has to be encoded may be"
+    assert meant_path("/v1/models", b"/v1/%6Dodels") == "/v1/models"
 
 
 def test_an_open_path_is_open_with_a_slash_and_no_other_is(tmp_path: Path) -> None:

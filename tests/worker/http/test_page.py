@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from tests import asking
 from tests.worker.http.serving import Served, serving, wav
 
+from modelward.worker.http.auth import COOKIE, TokenCheck
 from modelward.worker.http.page import STATIC
 from modelward.worker.http.sign_in import token_form
 from modelward.worker.shared.static_files import load
@@ -87,12 +89,16 @@ def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
         assert fields == "HttpOnly; SameSite=strict", "its path is the directory that the browser sees"
         headers = {"cookie": f"a=b; {value}"}
         assert asking.get(served.url, headers=headers).status_code == 200
+        for theirs in ({"authorization": "Bearer eyJ.J.K"}, {"x-api-key": "proxy"}, {"x-api-key": ""}):
+            assert asking.get(served.url, headers={**headers, **theirs}).status_code == 200, "a token of a proxy"
 
         def post(path: str, **more: str) -> int:
             files = {"audio": ("a.wav", wav(1))}
             return asking.post(served.url + path, files=files, headers={**headers, **more}).status_code
 
         assert post("/api/predict", origin=served.url) == 200
+        assert post("/api/predict", origin=served.url, authorization="Bearer eyJ.J.K") == 200
+        assert post("/api/predict", origin="http://evil.example", authorization="Bearer eyJ.J.K") == 401
         for path in ("/api/predict", "/api/reload-model", "/v2/repository/index"):
             assert post(path, origin="http://evil.example") == 401
             assert post(path, origin="null") == 401
@@ -103,6 +109,17 @@ def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
             assert asking.get(served.url, headers={"cookie": other}).status_code == 401
         (tmp_path / "tokens").write_text("secret-3\n")
         assert asking.get(served.url, headers=headers).status_code == 401
+
+
+def test_what_belongs_to_a_token_belongs_to_its_cookie_too_beside_a_token_of_a_proxy(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("secret-1\nsecret-2\n")
+    check = TokenCheck(str(tmp_path / "tokens"), structlog.get_logger())
+    asyncio.run(check.fresh())
+    cookie, theirs = {"cookie": f"{COOKIE}={check.cookie_for('secret-1')}"}, {"authorization": "Bearer eyJ.J.K"}
+    owner = check.owner({"authorization": "Bearer secret-1"})
+    assert owner and check.owner(cookie) == check.owner({**cookie, **theirs}) == owner
+    assert check.owns(owner, {**cookie, **theirs}) and not check.owns(owner, theirs)
+    assert not check.owns(owner, {**cookie, "x-api-key": "secret-2"}), "a good token is the one that counts"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,17 @@ def test_an_entry_is_an_address_or_a_network_or_unix() -> None:
         "fd00::/8",
         "unix",
     ]
+    mapped = ("::ffff:10.0.0.5", "::FFFF:a00:5/128", "::ffff:10.0.0.0/104", "::ffff:0:0/96")
+    assert [check_proxy(text) for text in (*mapped, "::/0")] == [
+        "10.0.0.5",
+        "10.0.0.5",
+        "10.0.0.0/8",
+        "0.0.0.0/0",
+        "::/0",
+    ]
+    for entry in mapped:
+        for peer in ("10.0.0.5", "::ffff:10.0.0.5"):
+            assert seen(peer, (entry,), x_forwarded_for="192.0.2.1")[0] == "192.0.2.1"
     for wrong in ("*", "", "proxy", "10.0.0.1/8", "10.0.0.1:80"):
         with pytest.raises(ValueError, match="an address or a network"):
             check_proxy(wrong)
