@@ -86,7 +86,7 @@ def manifest(directory: Path) -> tuple[str, int]:
 
 def names(directory: Path) -> list[str]:
     """The files that machines fetch: the list, its signature, and what it names. Raises Refused, OSError."""
-    there = sizes(directory)
+    there = sizes(directory, f"cannot publish {directory}")
     with open_regular(directory / SUMS) as file:
         sums = parse_sums(file.read(MAX_SUMS_BYTES + 1))
     return [*(name for name in (SUMS, SIGNATURE) if name in there), *sorted(sums)]
