@@ -12,18 +12,17 @@ import math
 import socket
 import ssl
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from msgspec import Struct
 
 from ...worker.shared.loopback import plain_address
 from ..errors import Refused
 from ..system.clock import Clock, SystemClock
+from .proxy import LOGIN_WANTED, Proxy, is_final, proxy_for, refused_tunnel, why_refused
 from .steady_reads import SlowAnswer, SteadyReads
 
 MAX_REDIRECTS: Final = 8
@@ -82,10 +81,15 @@ class HttpReader:
         for _ in range(MAX_REDIRECTS + 1):
             if self.stopped.is_set():
                 raise Refused("cannot fetch: it was stopped; what came is kept, and the same command continues")
-            connection, target, sent = self._connection(url, first, dict(headers or {}))
+            parts = _redirected(url, first) if url != first else parsed(url)
+            self._require_safe(parts, first)
+            proxy = proxy_for(parts.scheme, parts.hostname or "")
+            connection, target, sent = self._connection(parts, proxy, dict(headers or {}))
             try:
                 connection.response_class = self._response  # type: ignore[assignment]  # it is called, no more
-                response = _asked(connection, method, target, sent, url, self._opened)
+                response = _asked(connection, method, target, sent, url, self._opened, proxy)
+                if proxy is not None and response.status == LOGIN_WANTED:
+                    raise Refused(f"cannot fetch {shown(url)}: {why_refused(proxy, LOGIN_WANTED)}")
                 if self._reads is not None:
                     self._reads.allow(whole_seconds)
                 to = response.getheader("Location", "") if response.status in _REDIRECTS else ""
@@ -119,17 +123,14 @@ class HttpReader:
         return http.client.HTTPResponse(self._reads, **more)  # type: ignore[arg-type]  # it uses `makefile` alone
 
     def _connection(
-        self, url: str, first: str, headers: dict[str, str]
+        self, parts: SplitResult, through: Proxy | None, headers: dict[str, str]
     ) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
-        parts = parsed(url)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        self._require_safe(parts, first)
-        if self.rules.token_origin and self.rules.token_origin == origin(url):
+        if self.rules.token_origin and self.rules.token_origin == origin(parts.geturl()):
             headers[self.rules.token_header[0]] = self.rules.token_header[1]
         headers = {"User-Agent": "modelward", "Accept": "*/*", **headers}
         target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
         seconds = self.rules.silent_seconds
-        through = _proxy(parts.scheme, host)
         if through is None:
             if parts.scheme == "https":
                 context = ssl.create_default_context()
@@ -171,12 +172,22 @@ def parsed(url: str) -> SplitResult:
     """The parts of a web address. Raises Refused for anything else."""
     try:
         parts = urlsplit(url)
-        wrong = parts.scheme not in _PORTS or not parts.hostname or (parts.port or 1) < 1
+        host = parts.hostname or ""
+        wrong = parts.scheme not in _PORTS or not host or parts.port == 0 or ("%" in host and ":" not in host)
     except ValueError:
         wrong = True
     if wrong or not url.isprintable() or " " in url:
         raise Refused(f"cannot fetch {shown(url)}: that is no address of the web")
     return parts
+
+
+def _redirected(url: str, first: str) -> SplitResult:
+    """The parts of an address that a server named. Raises Refused, which names the one that was given."""
+    try:
+        return parsed(url)
+    except Refused:
+        to = f"it redirects to {shown(url)}, which is no address of the web"
+        raise Refused(f"cannot fetch {shown(first)}: {to}") from None
 
 
 def origin(url: str) -> str:
@@ -212,6 +223,7 @@ def _asked(
     headers: Mapping[str, str],
     url: str,
     opened: Callable[[http.client.HTTPConnection], None],
+    proxy: Proxy | None,
 ) -> http.client.HTTPResponse:
     try:
         connection.connect()
@@ -221,30 +233,12 @@ def _asked(
     except ssl.SSLCertVerificationError as e:
         raise Refused(f"cannot fetch {shown(url)}: {why(e)}") from None
     except (OSError, http.client.HTTPException, ValueError) as e:
-        raise NotAnswered(f"{urlsplit(url).hostname}: {why(e)}") from None
-
-
-class _Proxy(Struct, frozen=True):
-    """A proxy, and the header that logs in to it; {} for none."""
-
-    host: str
-    port: int
-    login: dict[str, str]
-
-
-def _proxy(scheme: str, host: str) -> _Proxy | None:
-    """The proxy that the environment names for this host."""
-    named = "" if proxy_bypass(host) else str(getproxies_environment().get(scheme, ""))
-    if not named:
-        return None
-    parts = urlsplit(named if "://" in named else f"http://{named}")
-    if not parts.hostname:
-        raise Refused(f"cannot use the proxy of the environment for {scheme}: it has no host")
-    login = {}
-    if parts.username is not None:
-        words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        login = {"Proxy-Authorization": f"Basic {b64encode(words.encode()).decode()}"}
-    return _Proxy(parts.hostname, parts.port or 8080, login)
+        if proxy is None or isinstance(e, ssl.SSLError):
+            raise NotAnswered(f"{urlsplit(url).hostname}: {why(e)}") from None
+        status = refused_tunnel(e)
+        if status and is_final(status):
+            raise Refused(f"cannot fetch {shown(url)}: {why_refused(proxy, status)}") from None
+        raise NotAnswered(why_refused(proxy, status) if status else f"the proxy {proxy}: {why(e)}") from None
 
 
 def _private(host: str, port: int) -> bool:

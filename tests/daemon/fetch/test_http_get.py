@@ -46,7 +46,7 @@ def test_redirects_are_followed_to_an_end(hub: ModelHub) -> None:
 )
 def test_a_redirect_to_no_web_address_is_refused(hub: ModelHub, to: str) -> None:
     hub.faults["/a"] = [f"to:{to}"]
-    with pytest.raises((Refused, NotAnswered)):
+    with pytest.raises(Refused, match=f"cannot fetch {hub.url}/a: it redirects to "):
         status(hub.url + "/a")
 
 
@@ -151,8 +151,51 @@ def test_the_proxy_of_the_environment_is_used(hub: ModelHub, monkeypatch: pytest
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert status(hub.url + "/files/tokens.json") == 200 and hub.requests[-1][1] == "/files/tokens.json"
     monkeypatch.setenv("https_proxy", hub.url)
-    with pytest.raises(NotAnswered):  # it refuses to be a tunnel
+    with pytest.raises(Refused, match="the proxy 127.0.0.1:.* answered 501"):  # it refuses to be a tunnel
         status("https://example.org/")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answer", "kind", "because"),
+    [
+        ("http", b"407 Proxy Authentication Required", Refused, "answered 407; it wants a user and a password"),
+        ("https", b"407 Proxy Authentication Required", Refused, "answered 407; it wants a user and a password"),
+        ("https", b"403 Forbidden", Refused, "answered 403"),
+        ("https", b"503 Service Unavailable", NotAnswered, "answered 503"),
+        ("https", b"", NotAnswered, ": the connection broke"),
+        ("http", b"", NotAnswered, ": the connection broke"),
+    ],
+)
+def test_a_proxy_that_refuses_is_named_with_the_reason_and_only_some_answers_may_change(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, answer: bytes, kind: type[Exception], because: str
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    with says(b"HTTP/1.1 " + answer + b"\r\nContent-Length: 0\r\n\r\n" if answer else b"") as proxy:
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.replace("//", "//user:secret@"))
+        with pytest.raises(kind, match=f"the proxy {proxy[7:-1]} ?{because}") as refused:
+            status(f"{scheme}://10.1.2.3/a")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "because"),
+    [
+        ("http://user:secret@[::1", "is no address"),
+        ("http://user:secret@proxy:port", "is no address"),
+        ("http://user:secret@proxy:99999", "is no address"),
+        ("socks5://user:secret@proxy:1080", "names one of another kind than http"),
+        ("http://user:secret@", "it has no host"),
+        ("http://user:secret@a b:80", "it has no host"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, value: str, because: str
+) -> None:
+    monkeypatch.setenv("https_proxy", value)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(Refused, match=f"cannot use the proxy of the environment for https: .*{because}") as refused:
+        status("https://10.1.2.3/")
+    assert "secret" not in str(refused.value)
 
 
 def test_a_reader_that_was_stopped_asks_nobody(hub: ModelHub) -> None:
