@@ -116,6 +116,15 @@ LABELS: Final = (
     *("Is a directory", "Not a directory", "File exists", "Read-only file system", "Input/output error"),
     *("Connection refused", "Connection reset by peer", "Address already in use", "Too many open files"),
     *("Name or service not known", "Cannot assign requested address", "Broken pipe", "Disk quota exceeded"),
+    *("Network is unreachable", "No route to host", "Temporary failure in name resolution", "File name too long"),
+    *("Too many levels of symbolic links", "Connection timed out"),
+    # of the decoder of JSON
+    *("Input data was truncated", "JSON is malformed: {problem}", "Expected `{kind}`, got `{other}`"),
+    *(
+        "Object missing required field `{name}`",
+        "{text} - at `{place}`",
+        "JSON is malformed: invalid character (byte {count})",
+    ),
     # of argparse
     *("usage:", "options", "positional arguments", "show this help message and exit", "expected one argument"),
     *("unrecognized arguments: {names}", "the following arguments are required: {names}", "argument {name}: {problem}"),

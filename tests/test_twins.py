@@ -20,12 +20,13 @@ COVERED_BY: dict[str, str] = {
         "daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
     ),
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
-    "daemon/cli/test_fetch.py": "daemon/cli/fetch_progress.py",
+    "daemon/cli/test_fetch.py": "daemon/cli/argument_types.py daemon/cli/fetch_progress.py",
     "daemon/cli/test_health.py": "daemon/cli/socket_path.py",
     "daemon/cli/test_fleet.py": "daemon/cli/fleet_publish.py daemon/cli/sign.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
     "daemon/cli/test_serve.py": (
-        "daemon/cli/follow_events.py daemon/cli/foreground.py daemon/cli/serve_follow.py daemon/cli/served_addresses.py"
+        "daemon/cli/follow_events.py daemon/cli/foreground.py daemon/cli/serve_config.py daemon/cli/serve_follow.py "
+        "daemon/cli/served_addresses.py"
     ),
     "daemon/cli/test_transcribe.py": (
         "daemon/cli/audio_files.py daemon/cli/transcription_request.py daemon/cli/upload_progress.py"
@@ -59,6 +60,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/controllers/copy_watch.py daemon/controllers/verdict_memory.py daemon/models/catalog.py"
     ),
     "daemon/fetch/test_download.py": "daemon/fetch/file_part.py",
+    "daemon/fetch/test_http_get.py": "daemon/fetch/proxy.py",
     "daemon/fetch/test_fetcher.py": (
         "daemon/fetch/hugging_face.py daemon/fetch/modelscope.py daemon/fetch/patient_get.py "
         "daemon/fetch/web_listing.py"

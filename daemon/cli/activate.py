@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .options import json_option, socket_option, version_name
+from .argument_types import version_name
+from .options import json_option, socket_option
 from .request_and_wait import ask
 
 

@@ -20,8 +20,10 @@ from ..errors import BadUsage, ModelwardError, Refused
 from ..system import processes
 from ..system.clock import Clock, SystemClock
 from . import demo_steps, transcribe
+from .argument_types import some_path
 from .demo_steps import Scratch
 from .foreground import (
+    INTERRUPTED,
     PANEL_PORT,
     SERVICE_PORT,
     ForegroundDaemon,
@@ -42,7 +44,7 @@ _LOOK_SECONDS: Final = 0.1
 def arguments(parser: argparse.ArgumentParser) -> None:
     """--dir, --port, --check."""
     parser.add_argument(
-        "--dir", metavar="DIR", type=Path, help="empty or new directory, kept (default: a fresh one, removed)"
+        "--dir", metavar="DIR", type=some_path, help="empty or new directory, kept (default: a fresh one, removed)"
     )
     parser.add_argument(
         "--port", metavar="N", type=int, help=f"where to answer (default {SERVICE_PORT}, or any free one)"
@@ -51,7 +53,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when everything worked and was ended from the keyboard, 1 when something did not start."""
+    """0 when everything worked and was ended from the keyboard, 130 when it was ended before that, 1 when something did
+    not start.
+    """
     ports = _ports(args.port)
     if args.dir is None:
         root = Path(tempfile.mkdtemp(prefix="modelward-demo-")).resolve()
@@ -85,7 +89,7 @@ async def _demo(scratch: Scratch, args: argparse.Namespace, clock: Clock) -> int
     show(f"scratch directory: {scratch.root}")
     _prepare(scratch)
     if not await _build(scratch, stop, clock):
-        return 0
+        return INTERRUPTED
     scratch = Scratch(scratch.root, *_ports(args.port))  # another program may have taken one meanwhile
     _configure(scratch)
     return await _serve(scratch, args.check, stop, clock)
@@ -141,7 +145,7 @@ async def _serve(scratch: Scratch, check: bool, stop: asyncio.Event, clock: Cloc
     daemon.start()
     try:
         if not await _ready(daemon, stop, clock):
-            return 0
+            return INTERRUPTED
         show(f"ready after {clock.monotonic() - started:.1f} s on {scratch.url}")
         await asyncio.to_thread(_transcribe, scratch)
         if check:

@@ -26,17 +26,19 @@ from ..fetch.file_choice import choose
 from ..fetch.http_get import HttpReader, HttpRules, origin
 from ..fetch.hub_environment import endpoint_of, token_of
 from ..fetch.local_copy import copy_version
-from ..fetch.local_source import local_version
 from ..fetch.part_directory import require_name
 from ..fetch.patient_get import PatientReader
 from ..fetch.sources import HubSource, PathSource, WebSource, parse_source
 from ..fetch.web_listing import RemoteArchive
 from ..models.fetch_parts import remove_abandoned
+from ..models.layouts import ArchiveFound
 from ..system.clock import Clock, SystemClock
 from ..units import parse_size
+from .argument_types import some_path, something
+from .fetch_path import found_here
 from .fetch_progress import FetchProgress
 from .language import say
-from .options import client, socket_option, something
+from .options import client, socket_option
 from .render import clean
 from .request_and_wait import ask
 
@@ -63,18 +65,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="ms:ORG/NAME, hf:ORG/NAME (with @REVISION), an https address of an archive or a directory, or a path",
     )
     parser.add_argument(
-        "--as", dest="name", metavar="NAME", default="", help="the version's name (default: the source's)"
+        "--as",
+        dest="name",
+        metavar="NAME",
+        type=something,
+        help="the version's name (default: the source's)",
     )
     parser.add_argument("--activate", action="store_true", help="then activate it, and wait until that is decided")
     parser.add_argument(
-        "--to", metavar="ROOT", type=Path, help="model root (default: the daemon's, or the configured one)"
+        "--to", metavar="ROOT", type=some_path, help="model root (default: the daemon's, or the configured one)"
     )
     parser.add_argument(
-        "--model", metavar="FILE", default="", help="take this .onnx file, not the one that is quantised"
+        "--model",
+        metavar="FILE",
+        type=something,
+        help="take this .onnx file, not the one that is quantised",
     )
     parser.add_argument("--all", action="store_true", help="take all files, not only those that a version needs")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="the configuration that names the model root")
-    parser.add_argument("--limit-rate", metavar="SIZE", default="", help='bytes a second at most, as "5MiB"')
+    parser.add_argument("--config", metavar="FILE", type=some_path, help="the configuration that names the model root")
+    parser.add_argument("--limit-rate", metavar="SIZE", type=something, help='bytes a second at most, as "5MiB"')
     parser.add_argument("--plain", action="store_true", help="do not use huggingface_hub or modelscope")
     parser.add_argument("--insecure-http", action="store_true", help="allow plain http to addresses of the internet")
     socket_option(parser)
@@ -90,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     clock = SystemClock()
     _clean(place.root, clock)
     view = FetchProgress(sys.stderr, clock)
-    options = FetchOptions(args.name, args.model, args.all)
+    options = FetchOptions(args.name or "", args.model or "", args.all)
     if args.name:  # before anything is asked of a hub
         require_name(args.name, place.link, f"cannot fetch {clean(args.name)}")
     how = NetworkOptions(clock, view, Pace(rate_bytes=_rate(args.limit_rate)), args.plain, args.insecure_http)
@@ -132,7 +141,7 @@ def _config(args: argparse.Namespace) -> Config:
         return Config()  # the root is named; the rest has defaults where this user may not read the file
 
 
-def _rate(text: str) -> int:
+def _rate(text: str | None) -> int:
     if not text:
         return 0
     try:
@@ -151,17 +160,16 @@ def _clean(root: Path, clock: Clock) -> None:
 
 
 def _local(source: PathSource, place: FetchTarget, options: FetchOptions, view: FetchProgress) -> Fetched:
-    path = Path(source.path).expanduser()
-    if source.archive and not path.is_dir():
-        return fetch_local_archive(place, path, options)
-    found = local_version(path)
-    name = options.name or found.name
+    found = found_here(Path(source.path).expanduser(), as_it_is=options.everything)
+    if isinstance(found, ArchiveFound):
+        return fetch_local_archive(place, Path(found.path), options)
+    name, graph = options.name or found.name, options.model or found.graph
 
     def take(paths: Sequence[str]) -> Sequence[str]:
         if options.everything or SUMS in paths:
             return paths
-        chosen = choose(paths, model=options.model).paths  # it reports what has no model
-        return chosen if found.of_hub or options.model else paths
+        chosen = choose(paths, model=graph).paths  # it reports what has no model
+        return chosen if found.of_hub or graph else paths
 
     copied = copy_version(
         found.directory, place.root, name, link=place.link, reserve=place.reserve, take=take, progress=view.came
@@ -175,7 +183,8 @@ def _from_hub(source: HubSource, place: FetchTarget, options: FetchOptions, how:
     library = not how.plain and not how.pace.rate_bytes
     if library:
         token = token or hub_libraries.token_of(source)
-    rules = HttpRules(how.insecure_http, origin(endpoint) if token else "", ("Authorization", f"Bearer {token}"))
+    belongs = origin(endpoint) if token else ""
+    rules = HttpRules(how.insecure_http, belongs, ("Authorization", f"Bearer {token}"), hub=True)
     fetcher = how.fetcher(rules, place)
     remote = fetcher.listed(source, endpoint)
     transfer = hub_libraries.transfer_of(source, remote, endpoint, place.root) if library else None

@@ -13,6 +13,7 @@ from typing import Final
 from ...worker.shared.durable_files import sync_directory, write_new
 from ...worker.shared.minisign_keys import CannotSign, make_key, public_file, public_line, secret_file
 from ..errors import BadUsage, Refused
+from .argument_types import some_path
 from .language import say
 from .options import json_option, socket_option
 from .render import clean
@@ -40,7 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", metavar="FILE", default="", help="certificates that are trusted for the server")
     parser.add_argument("--config", metavar="FILE", default="", help="default /etc/modelward/modelward.toml")
     parser.add_argument("--why", metavar="TEXT", default="", help="halt: the reason, which machines report")
-    parser.add_argument("--key", metavar="FILE", type=Path, default=Path(KEY), help=f"the secret key (default {KEY})")
+    parser.add_argument(
+        "--key", metavar="FILE", type=some_path, default=Path(KEY), help=f"the secret key (default {KEY})"
+    )
     parser.add_argument(
         "--source", metavar="URL", action="append", default=[], help="publish: where the version's files lie otherwise"
     )

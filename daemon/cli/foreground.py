@@ -1,12 +1,13 @@
 """A daemon that a command starts, waits for and ends: what `demo` and `serve` share.
 
-The command's terminal is the daemon's life: an interrupt, SIGTERM or a closed terminal ends both. A daemon that dies is
-started again and takes its workers back. Invariant: after `end` no process of it is left.
+An interrupt, SIGTERM, SIGQUIT or a closed terminal ends both, and a command that is killed takes its daemon with it. A
+daemon that dies is started again and takes its workers back. Invariant: after `end` no process of it is left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import shlex
 import shutil
 import signal
@@ -21,6 +22,7 @@ from ...worker.shared.started import awaited
 from ..answers.commands import PanelLinkAnswer
 from ..errors import ModelwardError, Refused
 from ..system import processes
+from ..system.parent_death import given_to_child
 from ..workers.running_workers import running_workers
 from .client import Client
 from .language import local_text
@@ -28,6 +30,8 @@ from .render import clean
 
 SERVICE_PORT: Final = 7860
 PANEL_PORT: Final = 5000
+INTERRUPTED: Final = 130
+"""The exit status of a command that was ended before it had done what it is for."""
 STOP_SECONDS: Final = 45.0
 MAX_RESTARTS: Final = 10
 
@@ -51,7 +55,8 @@ class ForegroundDaemon:
     def start(self) -> None:
         """Starts it. Raises OSError when the system has no process to give."""
         argv = processes.python("modelward.daemon", "run", "--config", str(self._config))
-        self.child = processes.spawn(argv, name="daemon")
+        environ = {**processes.environment(), **given_to_child()}
+        self.child = processes.spawn(argv, name="daemon", env=environ)
 
     async def death(self) -> str:
         """How it ended, once it has."""
@@ -94,9 +99,9 @@ class ForegroundDaemon:
 
 
 def stop_at_signals() -> asyncio.Event:
-    """Set by an interrupt, SIGTERM, and a closed terminal unless that is ignored, as nohup has it."""
+    """Set by an interrupt, SIGTERM, SIGQUIT, and a closed terminal unless that is ignored, as nohup has it."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             loop.add_signal_handler(number, stop.set)
     return stop
@@ -127,6 +132,17 @@ def free_port(*wanted: int) -> int:
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise Refused(f"cannot listen on port {wanted[0]}: it is taken; choose another with --port")
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Whether another process listens there."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as e:
+        return e.errno == errno.EADDRINUSE
+    return False
 
 
 def own_command() -> str:

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Final
 
 from ..errors import Refused, Unreachable
+from .argument_types import something
 from .language import say
 from .socket_path import DEFAULT_SOCKET, socket_path
 
@@ -25,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--socket",
         metavar="PATH",
-        default="",
+        type=something,
         help=f"the daemon's socket (default $MODELWARD_SOCKET or {DEFAULT_SOCKET})",
     )
 

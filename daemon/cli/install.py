@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import ModelwardError
 from . import install_files
+from .argument_types import some_path
 from .client import Client
 from .install_files import UNITS, InstallStep
 from .language import say
@@ -20,7 +21,7 @@ from .panel import lines
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """--prefix, --now."""
-    parser.add_argument("--prefix", metavar="DIR", type=Path, help="write below DIR and leave this machine alone")
+    parser.add_argument("--prefix", metavar="DIR", type=some_path, help="write below DIR and leave this machine alone")
     parser.add_argument("--now", action="store_true", help="enable and start the service as well")
 
 

@@ -22,6 +22,7 @@ from ..upkeep.from_config import ON_STANDARD_OUTPUT, OWN_LOGS, log_sets
 from ..upkeep.logs.follow import Follower
 from ..upkeep.logs.line_times import Since, time_of
 from ..upkeep.logs.log_directory import live_paths
+from .argument_types import something
 from .language import say
 from .options import client, socket_option
 from .render import (
@@ -51,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, also of logs that are other text")
     parser.add_argument("--list", action="store_true", dest="listing", help="which logs there are")
-    parser.add_argument("--config", metavar="FILE", default="", help="where logs are, when no daemon answers")
+    parser.add_argument("--config", metavar="FILE", type=something, help="where logs are, when no daemon answers")
     socket_option(parser)
 
 

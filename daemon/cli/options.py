@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from .argument_types import something
 from .client import ApiAnswer, Client
 from .socket_path import DEFAULT_SOCKET
 
@@ -13,7 +14,7 @@ def socket_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--socket",
         metavar="PATH",
-        default="",
+        type=something,
         help=f"the daemon's socket (default $MODELWARD_SOCKET or {DEFAULT_SOCKET})",
     )
 
@@ -23,21 +24,9 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
 
 
-def something(text: str) -> str:
-    """For arguments that must not be empty, as a shell's variable that was never set is. Raises ArgumentTypeError."""
-    if not text:
-        raise argparse.ArgumentTypeError("it is empty")
-    return text
-
-
-def version_name(text: str) -> str:
-    """A version as it was typed: the shell completes a directory's name with a slash. Raises ArgumentTypeError."""
-    return something(text.rstrip("/"))
-
-
 def client(args: argparse.Namespace) -> Client:
     """The daemon that `--socket` names."""
-    return Client(args.socket)
+    return Client(args.socket or "")
 
 
 def print_json(answer: ApiAnswer) -> None:

@@ -32,6 +32,7 @@ from ..system import malloc, single_instance
 from ..system.background import end_process, end_within, record_thread_failures
 from ..system.clock import Clock, SystemClock
 from ..system.logs import followed, open_logs
+from ..system.parent_death import end_with_parent
 from ..system.peer_access import warning_of_root
 from .language import say
 from .served_addresses import address_lines, web_address
@@ -145,4 +146,5 @@ def handle_signals(supervisor: Supervisor) -> None:
         (signal.SIGUSR2, partial(supervisor.restart_workers, "SIGUSR2")),
     ):
         loop.add_signal_handler(number, guarded(number.name, act))
+    end_with_parent(os.environ)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came since the start of the program is heard now

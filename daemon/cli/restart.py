@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .options import json_option, socket_option, something
+from .argument_types import something
+from .options import json_option, socket_option
 from .request_and_wait import ask
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...worker.shared.lean_imports import import_structlog, lasting
+from .argument_types import some_path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """--config."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="default /etc/modelward/modelward.toml")
+    parser.add_argument("--config", metavar="FILE", type=some_path, help="default /etc/modelward/modelward.toml")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,33 +19,31 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from ...worker.shared.durable_files import replace_file
 from ...worker.shared.quantities import size
 from ..answers.status import StatusAnswer
-from ..config.load import Config, load, parse
-from ..config.validators import split_address
+from ..config.load import Config, load
 from ..errors import ModelwardError, Refused
 from ..fetch.fetcher import FetchTarget
-from ..models.layouts import ArchiveFound, Found, NothingFound, RootFound, VersionFound, recognise
+from ..models.layouts import ArchiveFound, Found, NothingFound, VersionFound, recognise
 from ..models.tree_listing import listed
 from ..system import single_instance
 from ..system.clock import Clock, SystemClock
+from .argument_types import something
 from .client import Client
 from .foreground import (
-    PANEL_PORT,
+    INTERRUPTED,
     SERVICE_PORT,
     ForegroundDaemon,
-    free_port,
     own_command,
     panel_or_why,
     stop_at_signals,
 )
 from .language import local_text, say
-from .options import something
 from .progress import ProgressLine
 from .render import clean
+from .serve_config import configured, configured_home, require_short
 from .serve_follow import ServeFollower, VersionRefused
-from .serve_home import ServeHome, config_text, home_here
+from .serve_home import ServeHome, home_here
 from .serve_source import BroughtIn, bring_in
 from .served_addresses import address_lines, web_address
 from .transcribe import DEFAULT_URL
@@ -73,8 +71,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when it was live and ended from the keyboard, 1 when the model was refused or something did not start."""
-    home = home_here(Path(os.path.abspath(args.home)) if args.home else None)
+    """0 when it was live until it was ended, 130 when it was ended before, 1 when it was refused or did not start."""
+    home = configured_home(home_here(Path(os.path.abspath(args.home)) if args.home else None))
     try:
         return asyncio.run(_serve(home, Path(os.path.abspath(args.path)), SystemClock()))
     except asyncio.CancelledError:
@@ -86,16 +84,16 @@ async def _serve(home: ServeHome, path: Path, clock: Clock) -> int:
     began, stop = clock.monotonic(), stop_at_signals()
     found = await asyncio.to_thread(_recognised, path)
     with _alone(home, path):
-        config = await asyncio.to_thread(_configured, home, found, path)
+        config = await asyncio.to_thread(configured, home, found, path)
         brought = await _in_place(found, config, home, stop)
         if stop.is_set():
-            return 0
+            return INTERRUPTED
         daemon = ForegroundDaemon(home.config, home.socket, Path(config.logs.dir or home.home))
         daemon.start()
         try:
             follower = ServeFollower(daemon, brought.version, stop)
             if not (live := await follower.until_live()):
-                return 0
+                return INTERRUPTED
             source = Path(found.directory) if isinstance(found, VersionFound) else path
             await asyncio.to_thread(_report, daemon, home, config, live, source, clock.monotonic() - began)
             await daemon.stay(stop, follower.until_back, web_address(config.workers.listen))
@@ -123,6 +121,7 @@ def _recognised(path: Path) -> Found:
 @contextmanager
 def _alone(home: ServeHome, path: Path) -> Iterator[None]:
     """Makes the directories of the home and holds it. Raises Refused, also when another daemon runs there."""
+    require_short(home)
     for directory in home.directories:
         try:
             directory.mkdir(mode=0o700 if directory == home.home else 0o750, parents=True, exist_ok=True)
@@ -150,44 +149,11 @@ def _occupied(home: ServeHome, path: Path, pid: int) -> str:
     with suppress(ModelwardError):
         config = load(home.config)
         address, root = web_address(config.workers.listen), config.models.root
-    process = f" (its daemon is process {pid})" if pid else ""
+    ends = f"; `kill {pid}` ends it" if pid else ""
     return (
-        f"cannot serve {clean(path)}: a daemon of {home.home} runs already and answers on {address}{process}; a "
-        f"version that is copied into {root} is served by it; --home DIR starts another one"
+        f"cannot serve {clean(path)}: a daemon of {home.home} runs already and answers on {address}; a version that is "
+        f"copied into {root} is served by it; --home DIR starts another one{ends}"
     )
-
-
-def _configured(home: ServeHome, found: Found, path: Path) -> Config:
-    """The configuration: written unless the user changed it. Raises Refused, and BadConfig for a changed one."""
-    root = Path(found.directory) if isinstance(found, RootFound) else home.models
-    before, ports = "", (SERVICE_PORT, PANEL_PORT)
-    if home.config.exists():
-        config = load(home.config)
-        before = home.config.read_text(encoding="utf-8")
-        ports = _port_of(config.workers.listen, SERVICE_PORT), _port_of(config.panel.listen, PANEL_PORT)
-        if before != config_text(home, config.models.root, *ports):
-            if isinstance(found, RootFound) and root != config.models.root:
-                raise Refused(
-                    f"cannot serve {clean(path)}: {home.config} was changed by hand and has models.root = "
-                    f"{config.models.root}; change it there, or name another --home"
-                )
-            return config
-    port, panel_port = free_port(ports[0], SERVICE_PORT, 0), free_port(ports[1], PANEL_PORT, 0)
-    for taken, instead in zip(ports, (port, panel_port), strict=True):
-        if taken != instead:
-            say(f"port {taken} is taken; port {instead} is used instead", flush=True)
-    text = config_text(home, root, port, panel_port)
-    config = parse(text, str(home.config))
-    if text != before:
-        try:
-            replace_file(home.config, text.encode(), 0o600)
-        except OSError as e:
-            raise Refused(f"cannot write {home.config}: {e.strerror}") from e
-    return config
-
-
-def _port_of(listen: str, default: int) -> int:
-    return split_address(listen)[1] or default if listen else default
 
 
 async def _in_place(found: Found, config: Config, home: ServeHome, stop: asyncio.Event) -> BroughtIn:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 SOCKET: Final = "api.sock"
-_MAX_RUNTIME_BYTES: Final = 80
+MAX_RUNTIME_BYTES: Final = 80
 """The sockets in it have longer paths, and the kernel allows 107 bytes."""
 
 
@@ -48,7 +48,7 @@ def home_of(environ: Mapping[str, str], user_home: str, given: Path | None = Non
     data = _absolute(environ.get("XDG_DATA_HOME", "")) or Path(user_home) / ".local" / "share"
     home, runtime = data / "modelward", _absolute(environ.get("XDG_RUNTIME_DIR", ""))
     inside = runtime / "modelward" if runtime else home / "run"
-    return ServeHome(home, inside if len(bytes(inside)) <= _MAX_RUNTIME_BYTES else home / "run")
+    return ServeHome(home, inside if len(bytes(inside)) <= MAX_RUNTIME_BYTES else home / "run")
 
 
 def home_here(given: Path | None = None) -> ServeHome:

@@ -17,8 +17,8 @@ from ..fleet.manifest import sign_version
 from ..system.clock import SystemClock
 from ..system.safe_read import open_regular
 from ..units import count, parse_duration
+from .argument_types import some_path, something
 from .language import say
-from .options import something
 from .render import clean
 
 
@@ -26,7 +26,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """DIR, --key, --sequence, --expires."""
     parser.add_argument("directory", metavar="DIR", type=something, help="a directory that holds a version")
     parser.add_argument(
-        "--key", metavar="FILE", type=Path, required=True, help="a key without a password: `modelward fleet keygen`"
+        "--key",
+        metavar="FILE",
+        type=some_path,
+        required=True,
+        help="a key without a password: `modelward fleet keygen`",
     )
     parser.add_argument(
         "--sequence", metavar="N", type=int, default=0, help="a number that rises: lower ones are refused afterwards"

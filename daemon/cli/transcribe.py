@@ -22,6 +22,7 @@ from ..errors import (
     Unreachable,
 )
 from ..system.safe_read import open_regular
+from .argument_types import something
 from .audio_files import (
     STDIN,
     AudioFile,
@@ -69,8 +70,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the same as --format json, one answer a line")
     parser.add_argument("--job", action="store_true", help="as a job: for long recordings, through proxies too")
     parser.add_argument("--resume", metavar="JOB", default="", help="print the text of a job that was sent before")
-    parser.add_argument("--output", metavar="DIR", default="", help="write each text to a file below this directory")
-    parser.add_argument("--token-file", metavar="FILE", default="", help="file whose first line is the bearer token")
+    parser.add_argument(
+        "--output", metavar="DIR", type=something, help="write each text to a file below this directory"
+    )
+    parser.add_argument(
+        "--token-file", metavar="FILE", type=something, help="file whose first line is the bearer token"
+    )
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=600.0, help="for each file (default 600)")
 
 
@@ -93,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         return _resume(service, args.resume, form)
     if not args.files:
         raise BadUsage("cannot transcribe: no FILE is named; - is standard input")
-    return _send_all(service, args.files, Wanted(fields, form, args.job), output=args.output)
+    return _send_all(service, args.files, Wanted(fields, form, args.job), output=args.output or "")
 
 
 def send(

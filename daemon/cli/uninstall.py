@@ -10,13 +10,14 @@ import argparse
 from pathlib import Path
 
 from . import install_files
+from .argument_types import some_path
 from .install_files import UNITS, InstallStep
 from .language import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """--prefix."""
-    parser.add_argument("--prefix", metavar="DIR", type=Path, help="take away what was written below DIR")
+    parser.add_argument("--prefix", metavar="DIR", type=some_path, help="take away what was written below DIR")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -31,8 +31,9 @@ from ..system import processes
 from ..system.available_memory import available_bytes, capacity
 from ..system.clock import SystemClock
 from ..units import span
+from .argument_types import some_path, something
 from .language import label, local_text, say
-from .options import socket_option, something
+from .options import socket_option
 from .progress import ProgressLine
 from .render import (
     clean,
@@ -51,7 +52,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="the running daemon forgets its rejection of this version and judges it"
     )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="whose [validation] counts (default: the daemon's)")
+    parser.add_argument(
+        "--config", metavar="FILE", type=some_path, help="whose [validation] counts (default: the daemon's)"
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     socket_option(parser)
 

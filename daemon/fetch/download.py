@@ -125,7 +125,7 @@ class Download:
             after = retry_after(response.getheader("Retry-After", ""), self._clock.wall())
             raise _Again(f"the server answered {status}", after)
         if status not in (200, 206):
-            raise Refused(f"cannot fetch {url}: the server answered {status}{help_for(status)}")
+            raise Refused(f"cannot fetch {url}: the server answered {status}{help_for(status, self._reader.rules.hub)}")
         if response.getheader("Content-Encoding", "identity").lower() != "identity":
             raise Refused(f"cannot fetch {url}: the server sends it packed, so that its length cannot be checked")
         length = response.length if response.length is not None else -1
@@ -220,8 +220,10 @@ def _validator(response: http.client.HTTPResponse) -> str:
     return changed if changed.isprintable() and len(changed) < 100 else ""
 
 
-def help_for(status: int) -> str:
-    """What may be the matter with such an answer."""
-    if status in (401, 403):
+def help_for(status: int, hub: bool) -> str:
+    """What may be the matter with such an answer, of a hub or of another server."""
+    if status in (401, 403) and hub:
         return "; it needs a token: HF_TOKEN for Hugging Face, MODELSCOPE_API_TOKEN for ModelScope"
+    if status in (401, 403):
+        return "; only some users may have it"
     return "; there is no such file" if status in (404, 410) else ""

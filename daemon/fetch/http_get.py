@@ -42,12 +42,16 @@ class NotAnswered(Exception):
 
 
 class HttpRules(Struct, frozen=True):
-    """What is allowed, and the secret of one host. `token_origin` is scheme, host and port; "" for no token."""
+    """What is allowed, and the secret of one host. `token_origin` is scheme, host and port; "" for no token.
+
+    `hub`: a hub answers.
+    """
 
     insecure_http: bool = False
     token_origin: str = ""
     token_header: tuple[str, str] = ("", "")
     silent_seconds: float = SILENT_SECONDS
+    hub: bool = False
 
 
 class HttpReader:

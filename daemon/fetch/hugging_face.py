@@ -34,6 +34,7 @@ MAX_PAGES: Final = 200
 """Of the list of files. The hub puts 1,000 entries on a page."""
 _NEXT: Final = re.compile(r'<([^<>]+)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_NOT_SHOWN: Final = (401, 403, 404)
 T = TypeVar("T")
 
 
@@ -58,7 +59,10 @@ class _TreeEntry(Struct):
 def listed(reader: PatientReader, source: HubSource, endpoint: str) -> RemoteVersion:
     """All files of the repository. Raises Refused."""
     wanted, base = source.revision or BRANCH, f"{endpoint}/api/models/{quote(source.repository)}"
-    answer = reader.text(f"{base}/revision/{quote(wanted, safe='')}", MAX_SMALL_BYTES)
+    answer = reader.text(f"{base}/revision/{quote(wanted, safe='')}", MAX_SMALL_BYTES, also=_NOT_SHOWN)
+    if answer.status in _NOT_SHOWN:
+        said = f"the hub answered {answer.status}"
+        raise Refused(f"cannot fetch {source}: there is no such repository or revision, or it needs HF_TOKEN ({said})")
     found = _read(answer.body, _Revision, source)
     if not _COMMIT.fullmatch(found.sha):
         raise Refused(f"cannot fetch {source}: the answer of {endpoint} names no commit")

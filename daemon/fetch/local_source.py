@@ -22,15 +22,23 @@ _MAX_REF_BYTES: Final = 200
 
 
 class VersionSource(Struct, frozen=True):
-    """`of_hub`: a hub's tool put it there, so that it may hold more than a version."""
+    """`of_hub`: a hub's tool put it there, so that it may hold more than a version. `graph`: the one that was named."""
 
     directory: Path
     name: str
     of_hub: bool
+    graph: str = ""
 
 
 def local_version(path: Path) -> VersionSource:
-    """Raises Refused when there is no version."""
+    """Raises Refused when there is no version, or it cannot be read."""
+    try:
+        return _version(path)
+    except OSError as e:
+        raise Refused(f"cannot copy {path}: {e.strerror or e}") from e
+
+
+def _version(path: Path) -> VersionSource:
     top = Path(os.path.realpath(path))
     if not top.is_dir():
         raise Refused(f"cannot copy {path}: there is no such directory")

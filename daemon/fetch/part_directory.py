@@ -133,6 +133,8 @@ def _explained(cannot: str, root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
+        if e.filename and _is_elsewhere(str(e.filename), root):  # it is of the source
+            raise Refused(f"{cannot}: {e.filename}: {e.strerror or e}") from e
         if e.errno in FULL:
             raise Refused(
                 f"{cannot}: the disk of {root} is full; what came is kept, and the same command continues"
@@ -143,6 +145,11 @@ def _explained(cannot: str, root: Path) -> Iterator[None]:
         if e.errno == errno.EROFS:
             raise Refused(f"{cannot}: {root} cannot be written: its file system is read-only") from e
         raise Refused(f"{cannot}: {e.strerror or e}") from e
+
+
+def _is_elsewhere(path: str, root: Path) -> bool:
+    """Whether an absolute path lies neither in the root nor behind a descriptor of ours."""
+    return path.startswith("/") and not path.startswith("/proc/self/fd/") and not Path(path).is_relative_to(root)
 
 
 def _owner(path: Path) -> str:

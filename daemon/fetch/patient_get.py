@@ -32,7 +32,7 @@ class PatientReader:
                 if answer.status == 200 or answer.status in also:
                     return answer
                 if answer.status not in AGAIN:
-                    said = f"the server answered {answer.status}{help_for(answer.status)}"
+                    said = f"the server answered {answer.status}{help_for(answer.status, self.reader.rules.hub)}"
                     raise Refused(f"cannot fetch {shown(url)}: {said}")
                 because = f"the server answered {answer.status}"
                 after = retry_after(answer.headers.get("retry-after", ""), self.clock.wall())

@@ -99,12 +99,13 @@ def test_nothing_is_fetched_that_no_daemon_can_activate(call: Call, hub: ModelHu
         (["hf:iic/S", "--model", "a.onnx", "--all"], 2, "exclude each other"),
         (["hf:iic/S", "--limit-rate", "0"], 2, "leave it out for no limit"),
         (["hf:iic/S", "--limit-rate", "fast"], 2, "cannot use --limit-rate"),
-        (["hf:iic/none", "--plain"], 1, "the server answered 404"),
+        (["hf:iic/none", "--plain"], 1, "hf:iic/none: there is no such repository or revision, or it needs HF_TOKEN"),
         (["hf:iic/S", "--plain", "--as", "../x"], 1, "cannot fetch ../x: a version's name"),
         (["http://93.184.215.14/a.tar"], 1, "plain http to 93.184.215.14 is not safe"),
-        (["/none"], 1, "there is no such directory"),
-        (["/none.tar"], 1, "No such file"),
+        (["/none"], 1, "there is no such file or directory"),
+        (["/none.tar"], 1, "there is no such file or directory"),
         ([""], 2, "it is empty"),
+        *((["hf:iic/S", f"--{option}", ""], 2, "it is empty") for option in ("as", "to", "model", "config")),
     ],
 )
 def test_mistakes_are_sentences(
@@ -118,7 +119,7 @@ def test_mistakes_are_sentences(
 def test_a_directory_of_versions_is_no_version(call: Call, root: Path, version: Path) -> None:
     done = call("fetch", str(version.parent), "--to", str(root))
     assert (done.status, done.out, os.listdir(root)) == (1, "", [])
-    assert "its .onnx file lies in a directory, v1.0/model.onnx; a version has it at the top" in done.err
+    assert "it is a model root and none of its versions is live; name a version" in done.err
 
 
 def test_a_model_root_that_is_not_there_is_named(call: Call, root: Path, version: Path) -> None:

@@ -7,12 +7,15 @@ import pty
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from tests.daemon.cli.conftest import Call, processes_that_name
@@ -105,7 +108,8 @@ def test_a_cache_then_an_archive_then_a_model_root_is_served_and_nothing_is_left
 
         second = call("serve", str(hub), "--home", str(home))
         assert second.status == 1
-        assert f"a daemon of {home} runs already and answers on {address} (its daemon is process " in second.err
+        assert f"a daemon of {home} runs already and answers on {address}; a version" in second.err
+        assert re.search(r"; `kill \d+` ends it\n$", second.err)
 
         process.send_signal(signal.SIGHUP)
         _out, err = process.communicate(timeout=PATIENCE_SECONDS)
@@ -137,6 +141,99 @@ def test_a_cache_then_an_archive_then_a_model_root_is_served_and_nothing_is_left
     }
     assert graphs == {"model_quant.onnx"}
     assert sorted(os.listdir(home / "models")) == ["current", "dtmf", "dtmf-2"]
+
+
+def test_killed_it_keeps_its_port_and_workers_while_they_serve_and_else_takes_them_with_it(short_path: Path) -> None:
+    home, version = short_path / "home", good_version(short_path, "v1")
+    api = Client(str(home / "run" / "api.sock"))
+    with served(str(version), "--home", str(home)) as process:
+        (address,) = (line for line in output(process) if line.startswith("service: "))
+        eventually(lambda: api.get("/v1/status").data["live"] == "v1" and not api.get("/v1/status").data["rollout"])
+        workers = {worker["pid"] for worker in api.get("/v1/workers").data["workers"]}
+        process.send_signal(signal.SIGSTOP)  # so that it does not start another daemon
+        os.kill(api.get("/v1/status").data["pid"], signal.SIGKILL)
+        process.kill()
+        process.wait()
+    with (
+        asked_on_and_on(address.removeprefix("service: ")) as statuses,
+        served(str(version), "--home", str(home)) as on,
+    ):
+        assert address in output(on)
+        assert {worker["pid"] for worker in api.get("/v1/workers").data["workers"]} == workers
+        assert set(statuses) == {"200"}
+        statuses.append("the end")
+        on.kill()
+        on.wait()
+        eventually(lambda: processes_that_name(str(short_path)) == [])
+
+
+@contextmanager
+def asked_on_and_on(url: str) -> Iterator[list[str]]:
+    """The statuses of requests to the service, one after another until one is not 200, or why there is none."""
+    statuses: list[str] = []
+
+    def ask() -> None:
+        while set(statuses) <= {"200"}:
+            try:
+                with urlopen(f"{url}/health", timeout=PATIENCE_SECONDS) as answer:
+                    statuses.append(str(answer.status))
+            except OSError as e:
+                statuses.append(repr(e))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        statuses.append("the end")
+        thread.join(PATIENCE_SECONDS)
+
+
+def test_sigquit_ends_it_as_an_interrupt_does_also_before_it_is_live(short_path: Path) -> None:
+    version = good_version(short_path, "v1")
+    quick(short_path / "home")
+    with served(str(version), "--home", str(short_path / "home")) as process:
+        assert process.stdout is not None and "is copied" in process.stdout.readline()
+        process.send_signal(signal.SIGQUIT)
+        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, err) == (130, "")
+    assert processes_that_name(str(short_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "because"),
+    [
+        ('root = "{home}/models"', 'root = "/proc/none"', "cannot make /proc/none: .* names it in"),
+        ("127.0.0.1:7860", "127.0.0.1:{port}", "cannot listen on 127.0.0.1:{port}: .*; change workers.listen in"),
+    ],
+)  # fmt: skip
+def test_a_changed_configuration_that_cannot_work_is_one_sentence(
+    short_path: Path, call: Call, old: str, new: str, because: str
+) -> None:
+    home, version = home_of({}, "", short_path / "home"), good_version(short_path, "v1")
+    home.home.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = {"home": str(home.home), "port": taken.getsockname()[1]}
+        text = config_text(home, home.models, 7860, 5000).replace("count = 0", "count = 1")
+        home.config.write_text(text.replace(old.format(**words), new.format(**words)))
+        done = call("serve", str(version), "--home", str(home.home))
+    assert done.status == 1 and re.match(because.format(**words), done.err) and done.err.count("\n") == 1
+
+
+def test_the_runtime_directory_and_the_model_root_of_a_changed_configuration_are_used(short_path: Path) -> None:
+    home, version = short_path / "home", good_version(short_path, "v1")
+    changed = quick(home).replace(f"{home}/run", f"{short_path}/r").replace(f"{home}/models", f"{short_path}/m/n")
+    (home / "modelward.toml").write_text(changed)
+    with served(str(version), "--home", str(home)) as process:
+        assert f"socket of the commands: {short_path}/r/api.sock" in output(process)
+        assert Client(f"{short_path}/r/api.sock").get("/v1/status").data["ready"]
+        assert (short_path / "m" / "n" / "v1").is_dir() and not (home / "run").exists()
+
+
+def test_a_home_whose_sockets_would_have_too_long_paths_is_one_sentence(short_path: Path, call: Call) -> None:
+    home = short_path / ("x" * 90)
+    done = call("serve", str(good_version(short_path, "v1")), "--home", str(home))
+    assert done.status == 1 and done.err.startswith(f"cannot use {home}/run: it has ") and not home.exists()
 
 
 def test_a_version_that_is_refused_ends_it_with_the_reason(short_path: Path, call: Call) -> None:

@@ -85,7 +85,7 @@ def test_what_broke_continues_and_is_right_in_the_end(
         (["endless"], "the server sends more than it promised"),
         (["gzip"], "sends it packed"),
         (["404"], "answered 404; there is no such file"),
-        (["401"], "answered 401; it needs a token"),
+        (["401"], "answered 401; only some users may have it"),
         (["418"], "answered 418"),
     ],
 )

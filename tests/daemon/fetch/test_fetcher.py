@@ -266,6 +266,6 @@ def test_a_token_goes_to_the_hub_and_not_to_where_it_redirects(hub: ModelHub, tm
     Fetches(hub, tmp_path / "models", rules)(HF)
     assert all("Authorization" in headers for headers in hub.asked("/iic/S/"))
     assert ["Authorization" in headers for headers in hub.asked("/cdn/")] == [False]
-    with pytest.raises(Refused, match="answered 401; it needs a token") as refused:
+    with pytest.raises(Refused, match="or it needs HF_TOKEN \\(the hub answered 401\\)") as refused:
         Fetches(hub, tmp_path / "others")(HF)
     assert "secret" not in str(refused.value)

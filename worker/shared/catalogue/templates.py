@@ -63,6 +63,7 @@ class Templates:
     """All templates of one language. Called with a text, it returns the translation."""
 
     def __init__(self, entries: Mapping[str, str]) -> None:
+        entries = {**_clauses(entries), **entries}
         self._known = dict[str, str]()
         self._whole = {english: chinese for english, chinese in entries.items() if not _HOLE.search(english)}
         templates = [_template(e, c) for e, c in entries.items() if _HOLE.search(e)]
@@ -165,6 +166,13 @@ class _Translation:
 
 def _is_doubtful(name: str, value: str) -> bool:
     return " " in value or name in {"state", "stage"}
+
+
+def _clauses(entries: Mapping[str, str]) -> dict[str, str]:
+    """What is added to a sentence, without the sign that joins it: a sentence that is split there loses the sign."""
+    bare = {english[2:]: chinese[1:] for english, chinese in entries.items() if english.startswith("; ")}
+    bare |= {e[1:-1]: c[1:-1] for e, c in entries.items() if e.startswith("(") and e.endswith(")")}
+    return {english: chinese for english, chinese in bare.items() if " " in _HOLE.sub("", english).strip()}
 
 
 def _torn(template: Template, values: list[str]) -> int:

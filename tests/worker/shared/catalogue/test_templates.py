@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 
 import pytest
@@ -172,3 +173,26 @@ def test_the_environment_names_the_language(environment: dict[str, str], languag
 )
 def test_a_browser_names_the_language(header: str, language: str) -> None:
     assert language_of_header(header) == language
+
+
+@pytest.mark.parametrize(
+    "english",
+    [
+        "cannot fetch https://1/2: the server answered 404; there is no such file",
+        "cannot fetch https://1/2: the server answered 401; it needs a token: HF_TOKEN for Hugging Face, "
+        "MODELSCOPE_API_TOKEN for ModelScope",
+        "cannot fetch https://1/2: the server answered 403; only some users may have it",
+        "cannot fetch 1:2: the answer is not that of Hugging Face: Input data was truncated",
+        "cannot fetch 1:2: the answer is not that of Hugging Face: JSON is malformed: invalid character (byte 0)",
+        "cannot fetch 1:2: the answer is not that of ModelScope: Expected `object`, got `array` - at `$.1`",
+        "cannot fetch 1:2: the answer is not that of Hugging Face: Object missing required field `1` - at `$[0]`",
+        "cannot fetch 1:2: there is no such repository or revision, or it needs HF_TOKEN (the hub answered 404)",
+        "cannot fetch https://1/2: it redirects to 3://4, which is no address of the web",
+        "cannot serve /1: a daemon of /2 runs already and answers on http://3; a version that is copied into /4 is "
+        "served by it; --home DIR starts another one; `kill 5` ends it",
+    ],
+)
+def test_what_is_added_to_a_sentence_is_translated_with_it(english: str) -> None:
+    chinese = catalogue.translated(english, "zh")
+    names = r"`[^`]*`|https?://[\w/]+|--home|Hugging Face|ModelScope|_TOKEN"
+    assert re.findall(r"[a-z]{2,}", re.sub(names, "", chinese)) == [], chinese
