@@ -21,7 +21,7 @@ _UNFINISHED: Final = re.compile(
                    | \.[^/]+ \. [A-Za-z0-9]{6} )       # rsync""",
     re.VERBOSE | re.DOTALL,
 )
-_NO_VERSIONS: Final = ("lost+found", "System Volume Information")
+NO_VERSIONS: Final = ("lost+found", "System Volume Information")
 
 
 def is_version_name(name: str) -> bool:
@@ -54,6 +54,6 @@ def is_unfinished(path: str) -> bool:
 
 def _is_aside(name: str) -> bool:
     """Hidden, a copy in progress, or a file system's own; or no name at all."""
-    if not name or name.startswith(".") or "/" in name or name in _NO_VERSIONS:
+    if not name or name.startswith(".") or "/" in name or name in NO_VERSIONS:
         return True
     return name.lower().endswith(UNFINISHED_ENDINGS)

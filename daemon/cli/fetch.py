@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ...worker.shared.checksums import SUMS
 from ...worker.shared.quantities import count, size
 from ..config.load import Config, load_or_default
-from ..errors import BadConfig, BadUsage, ModelwardError, Unreachable
+from ..errors import BadConfig, BadUsage, ModelwardError, Refused, Unreachable
 from ..fetch import hub_libraries
 from ..fetch.archive_fetch import fetch_archive, fetch_local_archive
 from ..fetch.download import Pace
@@ -41,6 +41,7 @@ from .language import say
 from .options import client, socket_option
 from .render import clean
 from .request_and_wait import ask
+from .serve_home import home_here
 
 
 class NetworkOptions(NamedTuple):
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadUsage("cannot take one model and all files: --model and --all exclude each other")
     config = _config(args)
     place = FetchTarget((args.to or config.models.root).absolute(), config.models.link, config.disk.min_free.of)
+    _require_root(place.root, named=args.to is not None)
     clock = SystemClock()
     _clean(place.root, clock)
     view = FetchProgress(sys.stderr, clock)
@@ -139,6 +141,13 @@ def _config(args: argparse.Namespace) -> Config:
         if args.config is not None or args.to is None:
             raise
         return Config()  # the root is named; the rest has defaults where this user may not read the file
+
+
+def _require_root(root: Path, *, named: bool) -> None:
+    """Raises Refused where the usual root is not there and `modelward serve` has one: with its command."""
+    own = home_here().models
+    if not named and not root.exists() and own.is_dir():
+        raise Refused(f"cannot fetch: {root} is no directory; --to {own} is the model root of `modelward serve`")
 
 
 def _rate(text: str | None) -> int:

@@ -118,7 +118,16 @@ def _pieces(text: str) -> list[str]:
 
 
 def prepared_streams() -> None:
-    """Makes standard output and error able to take any text: a closed one takes nothing, an ASCII one a `?`."""
+    """Makes standard output and error able to take any text: a closed one takes nothing, an ASCII one a `?`.
+
+    A closed descriptor is opened first: else a file or a socket of ours would get its number, and what children print.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            os.set_inheritable(fd, True)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

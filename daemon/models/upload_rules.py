@@ -14,7 +14,7 @@ from msgspec import Struct
 from ...worker.shared.quantities import size as size_text
 from ..answers.uploads import DIRECTORY, KINDS, MAX_FILES, UploadFile
 from ..errors import Refused
-from ..names import is_version_name, why_ignored
+from ..names import NO_VERSIONS, is_version_name, why_ignored
 
 MAX_UPLOADS: Final = 4
 MAX_MEMBERS: Final = 2_000
@@ -68,6 +68,8 @@ def why_not_name(version: str, link: str, taken: Collection[str]) -> str:
     """Why no version of this name can be put there; "" when it can."""
     if why := why_ignored(version):
         return why
+    if version in NO_VERSIONS:
+        return "that is a directory of the file system itself"
     if not is_version_name(version):
         return "a version's name is not hidden, has no slash, and does not end in .tmp, .part or ~"
     if version == link or version in (".", ".."):

@@ -101,6 +101,7 @@ def test_nothing_is_fetched_that_no_daemon_can_activate(call: Call, hub: ModelHu
         (["hf:iic/S", "--limit-rate", "fast"], 2, "cannot use --limit-rate"),
         (["hf:iic/none", "--plain"], 1, "hf:iic/none: there is no such repository or revision, or it needs HF_TOKEN"),
         (["hf:iic/S", "--plain", "--as", "../x"], 1, "cannot fetch ../x: a version's name"),
+        (["hf:iic/S", "--plain", "--as", "lost+found"], 1, "that is a directory of the file system itself"),
         (["http://93.184.215.14/a.tar"], 1, "plain http to 93.184.215.14 is not safe"),
         (["/none"], 1, "there is no such file or directory"),
         (["/none.tar"], 1, "there is no such file or directory"),
@@ -128,6 +129,19 @@ def test_a_model_root_that_is_not_there_is_named(call: Call, root: Path, version
         1,
         "",
         f"cannot copy {version}: {root / 'none'} is no directory; --to ROOT names another model root\n",
+    )
+
+
+def test_where_no_daemon_runs_the_model_root_of_serve_is_named(
+    call: Call, root: Path, version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("MODELWARD_MODELS__ROOT", str(tmp_path / "none"))
+    (tmp_path / "modelward/models").mkdir(parents=True)
+    done = call("fetch", str(version))
+    assert done.status == 1 and done.err == (
+        f"cannot fetch: {tmp_path}/none is no directory; --to {tmp_path}/modelward/models is the model root of "
+        "`modelward serve`\n"
     )
 
 

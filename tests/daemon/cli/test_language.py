@@ -85,7 +85,14 @@ def test_an_english_command_never_reads_the_catalogue() -> None:
 
 @pytest.mark.parametrize(
     ("redirection", "encoding"),
-    [("", "ascii"), (">&-", "utf-8"), (">&- 2>&-", "utf-8"), (">/dev/full", "utf-8"), ("| true", "utf-8")],
+    [
+        ("", "ascii"),
+        (">&-", "utf-8"),
+        (">&- 2>&-", "utf-8"),
+        ("<&- >&- 2>&-", "utf-8"),
+        (">/dev/full", "utf-8"),
+        ("| true", "utf-8"),
+    ],
 )
 def test_an_output_that_takes_no_text_causes_no_traceback(redirection: str, encoding: str) -> None:
     command = f"{sys.executable} -m modelward.daemon --help {redirection}"
