@@ -43,20 +43,20 @@ def fetch_archive(fetcher: Fetcher, remote: RemoteArchive, options: FetchOptions
     cannot, target = f"cannot fetch {name}", place.root / name
     require_name(name, place.link, cannot)
     if os.path.lexists(target):
-        if not file.digest or _comment(remote.origin, file.digest) not in comments_in(target):
+        if not comments_in(target) & _proofs(remote):
             raise Refused(f"{cannot}: {target} exists, and may be another version; --as NAME keeps both")
         remove_left(place.root, name)
         return Fetched(name, target, 0, 0, file.digest, new=False)
     with part_directory(place.root, name, place.link, place.reserve, cannot) as part:
         done = fetcher.downloaded_alone(part, file, part.aside / _ARCHIVE, GROWTH)
-        comment = _comment(remote.origin, done.sha256)
+        comments = [_comment(remote.origin, done.sha256), *([_by_etag(remote)] if remote.etag else [])]
         with open_regular(part.aside / _ARCHIVE) as opened:
             inside = _unpacked(part, opened, options, cannot)
         os.unlink(part.aside / _ARCHIVE)
         top = part.aside / inside
         if not (top / SUMS).exists():
             sums = {file.path: _sha256(file) for file in files_of(top, cannot)}
-            write_new(top / SUMS, written_sums(sums, [comment]), 0o600)
+            write_new(top / SUMS, written_sums(sums, comments), 0o600)
         count, total = part.place(inside)
         part.remove()
     return Fetched(name, target, count, total, done.sha256, new=True)
@@ -142,6 +142,16 @@ def _keep_chosen(top: Path, options: FetchOptions, cannot: str) -> None:
 
 def _comment(origin: str, sha256: str) -> str:
     return " ".join((origin, "sha256", sha256))
+
+
+def _by_etag(remote: RemoteArchive) -> str:
+    return " ".join((remote.origin, "etag", remote.etag, str(remote.file.bytes)))
+
+
+def _proofs(remote: RemoteArchive) -> set[str]:
+    """The comments of which each proves that a version came from the archive that is offered now."""
+    found = {_comment(remote.origin, remote.file.digest)} if remote.file.digest else set()
+    return found | ({_by_etag(remote)} if remote.etag else set())
 
 
 def _sha256(file: LocalFile) -> str:

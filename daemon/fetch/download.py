@@ -142,7 +142,7 @@ class Download:
             raise Refused(f"cannot fetch {url}: the server gives no length, so that its end cannot be recognised")
         if wanted.bytes >= 0 and total not in (-1, wanted.bytes):
             raise _Again(f"the server sends {total:,} bytes, and {wanted.bytes:,} are promised")
-        part.begin(_validator(response), max(total, wanted.bytes))
+        part.begin(validator(response), max(total, wanted.bytes))
 
     def _read(self, wanted: WantedFile, part: FilePart, response: http.client.HTTPResponse) -> None:
         promised = part.note.bytes
@@ -211,7 +211,7 @@ def pause(pace: Pace, failures: int, after_seconds: float) -> float:
     return min(LONGEST_PAUSE_SECONDS, max(after_seconds, grown * random.uniform(0.5, 1.0)))
 
 
-def _validator(response: http.client.HTTPResponse) -> str:
+def validator(response: http.client.HTTPResponse) -> str:
     """What names the content at the server: a strong ETag, else the time of its last change; "" for neither."""
     etag = response.getheader("ETag", "").strip()
     if etag.startswith('"') and etag.isprintable() and len(etag) < 500:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from ..errors import Refused
 from ..system.clock import Clock
 from ..system.retry_after import retry_after
-from .download import AGAIN, Pace, Retries, help_for, pause
+from .download import AGAIN, Pace, Retries, help_for, pause, validator
 from .http_get import HttpReader, HttpText, NotAnswered, shown
 
 
@@ -44,12 +44,19 @@ class PatientReader:
 
     def length(self, url: str) -> int:
         """How long a file is, by a HEAD request; -1 where the server does not give it. Raises Refused."""
+        return self.length_and_etag(url)[0]
+
+    def length_and_etag(self, url: str) -> tuple[int, str]:
+        """Also what names its content at the server: a strong ETag, "" for none."""
         try:
             with self.reader.get(url, {"Accept-Encoding": "identity"}, "HEAD") as (response, _):
-                found = response.getheader("Content-Length", "") if response.status == 200 else ""
-                return int(found) if found.isascii() and found.isdigit() and len(found) < 16 else -1
+                if response.status != 200:
+                    return -1, ""
+                found, etag = response.getheader("Content-Length", ""), validator(response)
+                known = found.isascii() and found.isdigit() and len(found) < 16
+                return int(found) if known else -1, etag if etag.startswith('"') else ""
         except NotAnswered:
-            return -1
+            return -1, ""
 
     def _wait(self, because: str, failures: int, after_seconds: float) -> None:
         seconds = pause(self.pace, failures, after_seconds)

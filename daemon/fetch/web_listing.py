@@ -27,11 +27,12 @@ _NOTHING: Final = (400, 401, 403, 404, 405, 410)
 
 
 class RemoteArchive(Struct, frozen=True):
-    """A version in one file."""
+    """A version in one file. `etag` is the server's name for its content, "" for none."""
 
     origin: str
     name: str
     file: RemoteFile
+    etag: str = ""
 
 
 def listed(reader: PatientReader, source: WebSource) -> RemoteVersion | RemoteArchive:
@@ -68,7 +69,8 @@ def sums_beside(reader: PatientReader, url: str, *, required: bool = False) -> d
 def _archive(reader: PatientReader, url: str) -> RemoteArchive:
     name = last_name(url)
     digest = sums_beside(reader, urljoin(url, SUMS)).get(name, "") or sums_beside(reader, _sum_of(url)).get(name, "")
-    return RemoteArchive(shown(url), without_archive_ending(name), RemoteFile(name, url, reader.length(url), digest))
+    length, etag = reader.length_and_etag(url)
+    return RemoteArchive(shown(url), without_archive_ending(name), RemoteFile(name, url, length, digest), etag)
 
 
 def _sum_of(url: str) -> str:

@@ -99,6 +99,14 @@ def test_checksums_beside_an_archive_are_checked(fetch: Archives) -> None:
     assert fetch.get("s-v1.tar.bz2").new and not fetch.get("s-v1.tar.bz2").new
 
 
+def test_the_same_archive_without_a_checksum_is_known_by_the_servers_name_for_its_content(fetch: Archives) -> None:
+    fetch.put("s-v1.tar.bz2", tar(FILES, "s/"))
+    assert fetch.get("s-v1.tar.bz2").new and not fetch.get("s-v1.tar.bz2").new
+    fetch.put("s-v1.tar.bz2", tar({**FILES, "model.onnx": b"another"}, "s/"))
+    with pytest.raises(Refused, match="exists, and may be another version; --as NAME keeps both"):
+        fetch.get("s-v1.tar.bz2")
+
+
 def test_an_archive_that_broke_off_continues(fetch: Archives) -> None:
     data = tar(FILES, "s/")
     fetch.put("s-v1.tar.bz2", data)
