@@ -88,11 +88,23 @@ async def _serve(home: ServeHome, path: Path, clock: Clock) -> int:
         brought = await _in_place(found, config, home, stop)
         if stop.is_set():
             return INTERRUPTED
+        # The copy may have taken minutes, in which another program may have taken a port.
+        config = await asyncio.to_thread(configured, home, found, path, again=True)
         daemon = ForegroundDaemon(home.config, home.socket, Path(config.logs.dir or home.home))
         daemon.start()
         try:
             follower = ServeFollower(daemon, brought.version, stop)
-            if not (live := await follower.until_live()):
+            try:
+                live = await follower.until_live()
+            except VersionRefused:
+                raise
+            except Refused:  # two that begin at once find the same ports free: once more, with others
+                before, config = config, await asyncio.to_thread(configured, home, found, path, again=True)
+                if daemon.running or before == config:
+                    raise
+                daemon.start()
+                live = await follower.until_live()
+            if not live:
                 return INTERRUPTED
             source = Path(found.directory) if isinstance(found, VersionFound) else path
             await asyncio.to_thread(_report, daemon, home, config, live, source, clock.monotonic() - began)

@@ -41,8 +41,10 @@ def require_short(home: ServeHome) -> None:
         )
 
 
-def configured(home: ServeHome, found: Found, path: Path) -> Config:
-    """The configuration: written unless the user changed it. Raises Refused, and BadConfig for a changed one."""
+def configured(home: ServeHome, found: Found, path: Path, *, again: bool = False) -> Config:
+    """The configuration: written unless the user changed it. `again`: it was asked for before, and is asked for since a
+    port may be taken by now. Raises Refused, and BadConfig for a changed one.
+    """
     root = Path(found.directory) if isinstance(found, RootFound) else home.models
     before, ports, serving = "", (SERVICE_PORT, PANEL_PORT), False
     if home.config.exists():
@@ -53,8 +55,9 @@ def configured(home: ServeHome, found: Found, path: Path) -> Config:
         if before != config_text(home, config.models.root, *ports):
             _require_usable(home, config, root if isinstance(found, RootFound) else None, path, serving)
             return config
-    port = ports[0] if serving else _free(SERVICE_PORT, ports[0])
-    text = config_text(home, root, port, _free(PANEL_PORT, ports[1]))
+    usual = ports if again else (SERVICE_PORT, PANEL_PORT)
+    port = ports[0] if serving else _free(usual[0], ports[0])
+    text = config_text(home, root, port, _free(usual[1], ports[1]))
     config = parse(text, str(home.config))
     if text != before:
         try:

@@ -13,7 +13,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -187,6 +187,16 @@ def asked_on_and_on(url: str) -> Iterator[list[str]]:
     finally:
         statuses.append("the end")
         thread.join(PATIENCE_SECONDS)
+
+
+def test_a_port_that_another_program_takes_while_it_begins_is_changed_once_more(short_path: Path) -> None:
+    version = good_version(short_path, "v1")
+    with ExitStack() as stack, served(str(version), "--home", str(short_path / "home")) as process:
+        assert process.stdout is not None
+        (port,) = re.findall(r"taken; port (\d+) is used instead", process.stdout.readline())
+        with suppress(OSError):  # on a machine that is very busy it has the port by now
+            stack.enter_context(socket.create_server(("127.0.0.1", int(port))))
+            assert f"service: http://127.0.0.1:{port}" not in output(process)
 
 
 def test_sigquit_ends_it_as_an_interrupt_does_also_before_it_is_live(short_path: Path) -> None:
