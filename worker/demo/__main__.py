@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from ..sandbox.limits import die_with_parent
 from . import build_broken_version, build_version, write_clips
 
 _VERSIONS = {
@@ -39,4 +40,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent()  # the command that waits for it may be killed
     sys.exit(main())

@@ -124,3 +124,14 @@ def test_a_root_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
         part_directory(tmp_path / "none", "v1", "current", lambda total: 0, CANNOT),
     ):
         pass
+
+
+def test_a_source_that_cannot_be_read_is_not_reported_as_a_model_root_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    source = str(tmp_path / "elsewhere" / "model.onnx")
+    with (
+        pytest.raises(Refused, match=f"^cannot copy v1: {source}: Permission denied$"),
+        part_directory(tmp_path / "root", "v1", "current", lambda total: 0, "cannot copy v1"),
+    ):
+        raise PermissionError(errno.EACCES, "Permission denied", source)
+    assert list((tmp_path / "root").iterdir()) == []
