@@ -17,7 +17,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/answers/fleet.py daemon/answers/history.py daemon/answers/logs.py daemon/answers/rollouts.py "
         "daemon/answers/status.py "
         "daemon/answers/traffic.py daemon/answers/uploads.py daemon/answers/versions.py "
-        "daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
+        "daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py daemon/api/request_body.py"
     ),
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
     "daemon/cli/test_fetch.py": "daemon/cli/argument_types.py daemon/cli/fetch_progress.py",

@@ -6,9 +6,8 @@ small JSON objects; what a client sends is a name looked up in memory, never a p
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct, ValidationError, convert
 from starlette.exceptions import HTTPException
@@ -45,8 +44,8 @@ from ..errors import BadConfig, ModelwardError, NotKnown
 from .events import Hub
 from .interface import AdminInterface
 from .language import in_language
+from .request_body import fields, flag, name, text_of
 
-MAX_BODY_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 1000
 MAX_LINES: Final = 5000
 MAX_ROW: Final = 2**53  # as far as JSON's readers count
@@ -331,53 +330,6 @@ def number(request: Request, key: str, usual: int, most: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise HTTPException(400, f"cannot use {key}={text[:40]!r}: a number from 0 to {most}")
     return min(int(text), most)
-
-
-async def fields(request: Request) -> dict[str, Any]:
-    """The small JSON object in the body; none is an empty one. Raises HTTPException 4xx."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"cannot read the body: longer than {MAX_BODY_BYTES} bytes")
-    try:
-        data = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as e:
-        raise HTTPException(400, "cannot read the body: no JSON") from e
-    if not isinstance(data, dict):
-        raise HTTPException(400, "cannot read the body: no JSON object")
-    if not all(_is_text(value) for value in data.values() if isinstance(value, str)):
-        raise HTTPException(400, "cannot read the body: it holds a text that is no Unicode")
-    return data
-
-
-def _is_text(value: str) -> bool:
-    """False for half of a surrogate pair, which JSON can spell and nobody can write, and for what holds a NUL."""
-    try:
-        return b"\0" not in value.encode()
-    except UnicodeEncodeError:
-        return False
-
-
-async def name(request: Request, key: str, *, optional: bool = False) -> str:
-    """The name under `key` in the body. Raises HTTPException 4xx."""
-    return text_of(await fields(request), key, optional=optional)
-
-
-def text_of(given: dict[str, Any], key: str, *, optional: bool = False) -> str:
-    """The text under `key`. Raises HTTPException 400."""
-    value = given.get(key, "")
-    if not isinstance(value, str) or not (value or optional):
-        raise HTTPException(400, f"cannot do that: the body must be a JSON object with a text {key!r}")
-    return value
-
-
-def flag(given: dict[str, Any], key: str) -> bool:
-    """Yes or no under `key`; no when it is not there. Raises HTTPException 400, for a word is neither."""
-    value = given.get(key, False)
-    if not isinstance(value, bool):
-        raise HTTPException(400, f"cannot do that: {key!r} must be true or false")
-    return value
 
 
 def error(message: str, kind: str, status_code: int) -> Response:

@@ -22,8 +22,9 @@ from ...worker.shared import static_files
 from ...worker.shared.arrival import arrival_of, arrive, is_read, to_directory
 from ...worker.shared.sent_tokens import tokens_in
 from ...worker.shared.static_files import PREFIX, Asset, protection
-from ..api.app import MAX_BODY_BYTES, error
+from ..api.app import error
 from ..api.language import in_language, language_of
+from ..api.request_body import MAX_BODY_BYTES
 from ..api.streams import STILL, Still
 from ..system.clock import Clock
 from .access_policy import (

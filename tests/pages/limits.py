@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from modelward.daemon import names
 from modelward.daemon.api import app as api
-from modelward.daemon.api import events
+from modelward.daemon.api import events, request_body
 from modelward.daemon.api import server as admin
 from modelward.daemon.config import load, validators
 from modelward.daemon.config.schema import Config
@@ -309,7 +309,7 @@ def _daemon() -> Iterable[Row]:
     yield "configuration file", _bytes(load.MAX_FILE_BYTES), "refused"
     yield "file of bearer tokens", _bytes(tokens.MAX_FILE_BYTES), "no token is accepted"
     yield "history", f"{store.MAX_HISTORY_ROWS:,} rows, {_bytes(store.MAX_HISTORY_BYTES)}", "the oldest go"
-    yield "body of an admin request", _bytes(api.MAX_BODY_BYTES), "413"
+    yield "body of an admin request", _bytes(request_body.MAX_BODY_BYTES), "413"
     yield "rows, log lines of one admin answer", f"{api.MAX_ROWS:,}, {api.MAX_LINES:,}", "no more are sent"
     yield (
         "connections to `api.sock`, to the panel",
