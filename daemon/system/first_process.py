@@ -42,6 +42,8 @@ def run() -> int | None:
             return None
         status, received = _watch(daemon, handled)
         if received.intersection(ENDING):
+            if _others_live():  # it died before it drained them, or while it did
+                _end_all(handled)
             return _exit_status(status)
         if signal.SIGQUIT in received and status == 0:
             pause_seconds = 0.0

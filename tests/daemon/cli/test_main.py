@@ -151,3 +151,18 @@ def test_a_name_that_a_shell_left_empty_is_a_mistake_of_the_call_and_not_all_or_
     assert outcome.status == 2
     assert outcome.err.startswith(f"cannot run modelward {verb}: argument ")
     assert "it is empty" in outcome.err
+
+
+@pytest.mark.system
+def test_a_signal_waits_until_the_daemon_has_loaded(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("=")
+    code = (
+        "import signal\n"
+        "from modelward.daemon.cli import main\n"
+        f"assert main(['run', '--config', {str(tmp_path / 'bad.toml')!r}]) == 2\n"
+        "print(*sorted(number.name for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
+    assert done.stdout.split() == ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"]

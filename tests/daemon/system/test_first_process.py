@@ -143,6 +143,26 @@ sys.exit(6)
     assert (tmp_path / "runs").read_text() == "xx"
 
 
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
+def test_the_workers_of_a_daemon_that_dies_at_its_stop_drain_before_the_container_ends(
+    tmp_path: Path, number: str
+) -> None:
+    daemon = f"""
+worker = "(trap 'sleep 0.1; echo drained >> $0; exit' TERM; while :; do sleep 1000 & wait; done) &"
+subprocess.run(["sh", "-c", worker, str(Path(sys.argv[1]) / "notes")])
+if "{number}" == "SIGKILL":
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+note("ready")
+signal.pause()
+"""
+    with container(tmp_path, daemon) as process:
+        init = init_of(process)
+        eventually(lambda: notes(tmp_path) == ["ready"])
+        os.kill(init, signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 128 + signal.Signals[number]
+    assert notes(tmp_path) == ["ready", "drained"]
+
+
 def test_sigterm_ends_the_workers_also_while_no_daemon_runs(tmp_path: Path) -> None:
     daemon = """
 if number == 1:
