@@ -166,3 +166,18 @@ def test_a_signal_waits_until_the_daemon_has_loaded(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
     )
     assert done.stdout.split() == ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
+
+
+@pytest.mark.system
+def test_a_closed_standard_descriptor_is_no_other_file(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib\n"
+        "from modelward.daemon.cli import main\n"
+        "main(['--version'])\n"
+        "places = [os.readlink(f'/proc/self/fd/{n}') for n in range(3)]\n"
+        "given = [os.get_inheritable(n) for n in range(3)]\n"
+        f"pathlib.Path({str(tmp_path / 'seen')!r}).write_text(repr((places, given)))"
+    )
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    subprocess.run(closed, timeout=PATIENCE_SECONDS, check=True)
+    assert (tmp_path / "seen").read_text() == repr((["/dev/null"] * 3, [True] * 3))
