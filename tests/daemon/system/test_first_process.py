@@ -143,6 +143,24 @@ sys.exit(6)
     assert (tmp_path / "runs").read_text() == "xx"
 
 
+def test_an_output_that_nobody_reads_holds_nothing_up(tmp_path: Path) -> None:
+    daemon = """
+if number == 1:
+    orphan(1000)
+    os.set_blocking(2, False)
+    try:
+        while True:
+            os.write(2, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(2, True)
+    sys.exit(9)
+subprocess.run(["pkill", "sleep"])
+sys.exit(6)
+"""
+    with container(tmp_path, daemon) as process:
+        assert process.wait(PATIENCE_SECONDS) == 6
+
+
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
 def test_the_workers_of_a_daemon_that_dies_at_its_stop_drain_before_the_container_ends(
     tmp_path: Path, number: str
