@@ -34,6 +34,12 @@ def note(text):
         file.write(text + "\\n")
 def orphan(seconds):
     subprocess.run(["sh", "-c", f"sleep {seconds} & :"], stdin=subprocess.DEVNULL)
+def worker():
+    code = "(trap 'sleep 0.1; echo drained >> $0; exit' TERM; echo began >> $0; while :; do sleep 1000 & wait; done) &"
+    place = Path(sys.argv[1]) / "notes"
+    subprocess.run(["sh", "-c", code, place])
+    while not place.exists() or "began" not in place.read_text():
+        time.sleep(0.01)
 """
 
 
@@ -166,8 +172,7 @@ def test_the_workers_of_a_daemon_that_dies_at_its_stop_drain_before_the_containe
     tmp_path: Path, number: str
 ) -> None:
     daemon = f"""
-worker = "(trap 'sleep 0.1; echo drained >> $0; exit' TERM; while :; do sleep 1000 & wait; done) &"
-subprocess.run(["sh", "-c", worker, str(Path(sys.argv[1]) / "notes")])
+worker()
 if "{number}" == "SIGKILL":
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 note("ready")
@@ -175,17 +180,16 @@ signal.pause()
 """
     with container(tmp_path, daemon) as process:
         init = init_of(process)
-        eventually(lambda: notes(tmp_path) == ["ready"])
+        eventually(lambda: notes(tmp_path) == ["began", "ready"])
         os.kill(init, signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 128 + signal.Signals[number]
-    assert notes(tmp_path) == ["ready", "drained"]
+    assert notes(tmp_path) == ["began", "ready", "drained"]
 
 
 def test_sigterm_ends_the_workers_also_while_no_daemon_runs(tmp_path: Path) -> None:
     daemon = """
 if number == 1:
-    worker = "(trap 'sleep 0.1; echo drained >> $0; exit' TERM; while :; do sleep 1000 & wait; done) &"
-    subprocess.run(["sh", "-c", worker, str(Path(sys.argv[1]) / "notes")])
+    worker()
     note("left")
 sys.exit(9)
 """
@@ -196,5 +200,5 @@ sys.exit(9)
             pass
         os.kill(init, signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 9
-    assert notes(tmp_path) == ["left", "drained"]
+    assert notes(tmp_path) == ["began", "left", "drained"]
     assert (tmp_path / "runs").read_text() == "x"
