@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from ..errors import BadConfig, BadUsage, ModelwardError
-from .language import HelpFormatter, choose, prepared_streams, say, sentence_of
+from .language import HelpFormatter, choose, discard, prepared_streams, say, sentence_of
 
 INTERRUPTED: Final = 130
 
@@ -77,21 +77,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader has enough. Python would complain again while it closes standard output.
-        _discard_output()
+        discard(sys.stdout)
         return INTERRUPTED
     except OSError as e:
         if e.filename is not None or e.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
             raise
         say(f"cannot write the output: {e.strerror}", file=sys.stderr)
-        _discard_output()
+        discard(sys.stdout)
         return ModelwardError.exit_status
     except SystemExit as e:  # argparse after --help
         return e.code if isinstance(e.code, int) else 0
     return status
-
-
-def _discard_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tree(*known: str, others: bool = True) -> argparse.ArgumentParser:

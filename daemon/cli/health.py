@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+import sys
 from contextlib import closing
 from typing import Final
 
 from ..errors import Refused, Unreachable
 from .argument_types import something
-from .language import say
+from .language import discard, say
 from .socket_path import DEFAULT_SOCKET, socket_path
 
 ANSWER_SECONDS: Final = 5.0
@@ -36,7 +37,10 @@ def run(args: argparse.Namespace) -> int:
     path = args.socket or socket_path(os.environ)
     status = _status(path, "/health" if args.alive else "/ready")
     if status == 200:
-        say("alive" if args.alive else "ready")
+        try:
+            say("alive" if args.alive else "ready", flush=True)
+        except OSError:  # the status is the answer, whatever becomes of the word
+            discard(sys.stdout)
         return 0
     if status == 503:
         raise Refused("cannot take requests: no worker is ready; `modelward status` has the reason")

@@ -117,6 +117,11 @@ def _pieces(text: str) -> list[str]:
     return pieces
 
 
+def discard(stream: TextIO) -> None:
+    """Has a stream that cannot be written take everything: Python would complain again while it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def prepared_streams() -> None:
     """Makes standard output and error able to take any text: a closed one takes nothing, an ASCII one a `?`.
 

@@ -106,7 +106,7 @@ async def _serve(build: Callable[[], Supervisor], logs: LogFiles, started: Start
         await _until_stopped(supervisor, started)
     except ModelwardError as e:
         refused = e
-        supervisor.stop(leave_workers=True)
+        supervisor.stop(leave_workers=not supervisor.stopping.is_set())  # a stop before it counts
     except BaseException as e:  # noqa: BLE001 - the top of the process: whatever it is, the workers serve on
         status = 1
         traceback.print_exception(e)

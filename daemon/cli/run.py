@@ -6,10 +6,13 @@ import argparse
 import os
 import signal
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from ...worker.shared.lean_imports import import_structlog, lasting
 from .argument_types import some_path
+
+HANDLED: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""The signals that `program.handle_signals` handles."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the daemon, and ends the process with it; 2 for a configuration with mistakes."""
-    # Until they are handled these would end the program, and loading it takes a while: they wait until then.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+    # Until they are handled these would end the program, and loading it takes a while: they wait until then. A stop
+    # that ended it here would leave the workers of a former daemon for ever.
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     if os.getpid() == 1:
         from ..system import first_process
 

@@ -86,18 +86,29 @@ def parse(text: str, origin: str, environ: Mapping[str, str] = NO_VARIABLES) -> 
     holds every mistake.
     """
     defaults: dict[str, Any] = {}
+    given = from_environment(environ)
     if path := environ.get(environment.DEFAULTS, ""):
-        own = _read(Path(path))
+        own, mistakes = _named_file(environment.DEFAULTS, path)
         defaults = _tables(own, path)
         _checked(defaults, environment.NONE, path)  # by itself: a mistake in it is not the file's
-    given = from_environment(environ)
+        given = given._replace(mistakes=(*mistakes, *given.mistakes))
     return _checked(environment.over(_tables(text, origin), defaults), given, origin)
 
 
 def from_environment(environ: Mapping[str, str]) -> FromEnvironment:
-    """What variables give, and the files that they name. Raises BadConfig for a file that cannot be read."""
-    contents = {name: _read(Path(path)) for name, path in environment.secret_files(environ).items()}
-    return environment.read(environ, contents)
+    """What variables give, and the files that they name."""
+    found = {name: _named_file(name, path) for name, path in environment.secret_files(environ).items()}
+    given = environment.read(environ, {name: text for name, (text, _) in found.items()})
+    unread = [line for _, mistakes in found.values() for line in mistakes]
+    return given._replace(mistakes=(*unread, *given.mistakes))
+
+
+def _named_file(variable: str, path: str) -> tuple[str, tuple[str, ...]]:
+    """The text of a file that a variable names; "" and the mistakes when it cannot be read."""
+    try:
+        return _read(Path(path)), ()
+    except BadConfig as e:
+        return "", tuple(f"{variable}: cannot use {path}: {because}" for because in e.mistakes)
 
 
 def _where_from(environ: Mapping[str, str]) -> str:

@@ -36,6 +36,7 @@ from ..workers.registry import WorkerRegistry
 from ..workers.rollout_executor import Rollout, RolloutExecutor, Target
 from .form_choice import FormChoice
 from .link_moves import LinkMoves
+from .link_placement import LinkPlacement
 from .pending_command import PendingCommand
 from .rollouts import Rollouts
 from .validation import Validation
@@ -82,6 +83,7 @@ class Activation:
         self.wanted = ""
         self._facts_reader = FactsReader(clock, validation.copies.is_lost)
         self.moves = LinkMoves(validation)
+        self.placement = LinkPlacement(config, async_store, self._move_link)
         self._committing = False
         self.resting = self._link_settling = False
 
@@ -96,6 +98,7 @@ class Activation:
         if returning:
             self.position = pos.resumed(self.position, self._validation.copies.is_lost)
         self.moves.named = self.position.committed.name if self.position.committed else ""
+        await self.placement.start()
         self.held = await self._async_store.do(lambda store: store.held())
         await self.rollouts.recall()
 
@@ -143,6 +146,9 @@ class Activation:
         models = self._config().models
         await self._watch_good()
         await self._replace_lost()
+        if not await self.placement.follow(self._validation.sight, self.position.committed):
+            self._answer(None, self.complaint)
+            return
         for _ in range(4):  # a link put right may show what to do next
             await self.moves.follow(self.position)
             command = self.command or self.rollouts.command

@@ -40,6 +40,8 @@ from .child_directory import FOR_VALIDATOR, NoDirectory, child_directory
 from .publish_artifact import publish_version
 
 MODULE: Final = "modelward.worker.validate"
+COULD_NOT: Final = 1
+"""Its exit status when it could give no verdict: whatever a version does to it becomes one."""
 MAX_OUTPUT_BYTES: Final = 1 << 20
 MAX_GATES: Final = 100
 GRACE_SECONDS: Final = 1.0
@@ -222,7 +224,7 @@ def _verdict(report: _ValidatorReport, status: int | None, attempts: int, second
         return v.broken(report.open_gate, report.wrong, report.gates, seconds, at)
     if report.last is not None and (status == 0 or not report.last.accepted):
         return v.judged(report.last, report.gates, at)
-    if status == -signal.SIGKILL:
+    if status == -signal.SIGKILL or (status == COULD_NOT and report.last is None):
         gate = f"gate {report.open_gate}: " if report.open_gate else ""
         return v.NotJudged(f"{gate}{_ended(status, attempts)}")
     return v.broken(report.open_gate, _ended(status, attempts), report.gates, seconds, at)

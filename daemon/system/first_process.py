@@ -8,6 +8,7 @@ which takes them back. Invariant: it ends with the status of the last daemon.
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Collection
 from contextlib import suppress
@@ -42,6 +43,8 @@ def run() -> int | None:
             return None
         status, received = _watch(daemon, handled)
         if received.intersection(ENDING):
+            if _others_live():  # it died before it drained them, or while it did
+                _end_all(handled)
             return _exit_status(status)
         if signal.SIGQUIT in received and status == 0:
             pause_seconds = 0.0
@@ -123,8 +126,10 @@ def _exit_status(status: int) -> int:
 
 
 def _report(event: str, status: int) -> None:
+    """Loses the line where the output is full or closed: whoever reads it may have stopped, and must not stop us."""
     from ...worker.shared.log_lines import line_of, now  # for a bad day alone
 
     line = {"time": now(), "level": "error", "event": event, "worker": "init", "status": _exit_status(status)}
     with suppress(OSError):
-        os.write(2, line_of(line))
+        if select.select((), (2,), (), 0.0)[1]:  # a pipe has room for a line then
+            os.write(2, line_of(line))

@@ -102,7 +102,8 @@ class WorkerPool:
 
     `settings` gives the settings of a new worker with that name, and the listening socket. `command` makes its command
     line. `chance` spreads the back-off. `read` returns what a process has done so far. Invariant: the pool is in charge
-    from its first `step` on. A daemon that fails before that leaves a former daemon's workers alone.
+    from its first `step` on. A daemon that fails before that leaves a former daemon's workers alone; one that is
+    stopped before that ends them too.
     """
 
     def __init__(
@@ -175,14 +176,17 @@ class WorkerPool:
         """Carries out the current orders of `pool_planner`. The first step takes a former daemon's workers back."""
         if self._processes and not self._record.there:  # the runtime directory was emptied or removed
             self._write_down(make_directory=True)
-        if not self._in_charge:
-            self._in_charge = True
-            for name, who in tuple(self._former.items()):
-                self.take_back(name, who)
+        self._take_charge()
         members, now = self._members(), self._clock.monotonic()
         self._pending_starts, _ = places(members, self._pending_starts, self.wanted)
         for order in orders(members, self._pending_starts, self.wanted, now, self.limits):
             self._carry_out(order)
+
+    def _take_charge(self) -> None:
+        if not self._in_charge:
+            self._in_charge = True
+            for name, who in tuple(self._former.items()):
+                self.take_back(name, who)
 
     def _carry_out(self, order: Order) -> None:
         match order:
@@ -291,10 +295,13 @@ class WorkerPool:
             await asyncio.wait(watches, timeout=ABORT_SECONDS + 1.0)
 
     async def close(self, drain_seconds: float, notice_seconds: float = 0.0) -> None:
-        """Retires every worker, after a notice, and waits. Workers that are left after `drain_seconds` are killed."""
+        """Retires every worker, after a notice, and waits. Workers that are left after `drain_seconds` are killed.
+
+        Before the first `step`, those of a former daemon are searched first: the start may not have come that far.
+        """
         if not self._in_charge:
-            await self.leave()
-            return
+            await asyncio.to_thread(self.remembered)
+            self._take_charge()
         self.wanted = 0
         for process in self.processes():
             self.retire(process.name, "the daemon stops", notice_seconds)

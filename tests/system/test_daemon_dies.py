@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -50,6 +51,15 @@ def town(shared: House) -> House:
     shared.await_serving(OLD)
     eventually(lambda: len(shared.workers()) == 2)
     return shared
+
+
+STOPPED_FROM_THE_FIRST = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.kill(os.getpid(), signal.SIGTERM)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Becomes a program for which SIGTERM waits already."""
 
 
 def _pids(house: House) -> set[int]:
@@ -243,3 +253,19 @@ def test_a_worker_killed_as_it_is_told_something_costs_its_own_requests_and_no_r
     assert len(_pids(town) & pids) == 1
     assert town.version(NEW)["state"] == "accepted"
     assert [e["version"] for e in before.history("activated")] == [NEW]
+
+
+# a stop
+
+
+def test_a_stop_while_the_next_daemon_starts_ends_the_workers_of_the_former_one(town: House) -> None:
+    assert town.process is not None
+    town.process.send_signal(signal.SIGQUIT)
+    assert town.process.wait(PATIENCE_SECONDS) == 0
+    assert len(town.worker_pids()) == 2
+    town.prefix = (sys.executable, "-c", STOPPED_FROM_THE_FIRST)
+    town.start(wait=False)
+    assert town.process.wait(PATIENCE_SECONDS) == 0
+    assert town.worker_pids() == []
+    town.prefix = ()
+    town.start(OLD)

@@ -79,3 +79,17 @@ def test_the_socket_is_where_the_environment_puts_it() -> None:
     assert socket_path({}) == DEFAULT_SOCKET
     assert socket_path(moved) == "/tmp/run/api.sock"
     assert socket_path({**moved, "MODELWARD_SOCKET": "/x.sock"}) == "/x.sock"
+
+
+@pytest.mark.system
+def test_an_output_that_cannot_be_written_changes_no_status(admin: FakeAdmin) -> None:
+    admin.reply("GET", "/ready", {"ready": True})
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "modelward.daemon", "health", "--socket", str(admin.socket_path)],
+            env={**os.environ, "PYTHONPATH": modules()},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE_SECONDS,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")

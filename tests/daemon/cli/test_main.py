@@ -151,3 +151,33 @@ def test_a_name_that_a_shell_left_empty_is_a_mistake_of_the_call_and_not_all_or_
     assert outcome.status == 2
     assert outcome.err.startswith(f"cannot run modelward {verb}: argument ")
     assert "it is empty" in outcome.err
+
+
+@pytest.mark.system
+def test_a_signal_waits_until_the_daemon_has_loaded(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("=")
+    code = (
+        "import signal\n"
+        "from modelward.daemon.cli import main\n"
+        f"assert main(['run', '--config', {str(tmp_path / 'bad.toml')!r}]) == 2\n"
+        "print(*sorted(number.name for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
+    assert done.stdout.split() == ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
+
+
+@pytest.mark.system
+def test_a_closed_standard_descriptor_is_no_other_file(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib\n"
+        "from modelward.daemon.cli import main\n"
+        "main(['--version'])\n"
+        "places = [os.readlink(f'/proc/self/fd/{n}') for n in range(3)]\n"
+        "given = [os.get_inheritable(n) for n in range(3)]\n"
+        f"pathlib.Path({str(tmp_path / 'seen')!r}).write_text(repr((places, given)))"
+    )
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    subprocess.run(closed, timeout=PATIENCE_SECONDS, check=True)
+    assert (tmp_path / "seen").read_text() == repr((["/dev/null"] * 3, [True] * 3))

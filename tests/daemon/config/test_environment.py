@@ -186,9 +186,24 @@ def test_a_secret_may_stand_in_a_file_that_the_variable_names(tmp_path: Path) ->
     to.write_text("secret but no address\n")
     [line] = mistakes(environ)
     assert line.startswith("MODELWARD_ALERTS__TO_FILE[0]: no Apprise address") and "secret" not in line
-    with pytest.raises(BadConfig, match="cannot be read: No such file"):
-        parse("", "test", {"MODELWARD_ALERTS__TO_FILE": str(tmp_path / "missing")})
     assert parse("", "test", {"MODELWARD_ALERTS__TO_FILE": ""}) == Config()
+
+
+def test_a_file_that_cannot_be_read_is_named_with_its_variable_beside_the_other_mistakes(tmp_path: Path) -> None:
+    missing, bad = tmp_path / "missing", tmp_path / "bad"
+    bad.write_bytes(b"\xff")
+    environ = {
+        "MODELWARD_DEFAULTS": str(missing),
+        "MODELWARD_ALERTS__TO_FILE": str(missing),
+        "MODELWARD_ALERTS__HEARTBEAT_FILE": str(bad),
+        "MODELWARD_MODELS__KEPT": "1",
+    }
+    assert mistakes(environ) == [
+        f"MODELWARD_DEFAULTS: cannot use {missing}: the file: cannot be read: No such file or directory",
+        f"MODELWARD_ALERTS__HEARTBEAT_FILE: cannot use {bad}: the file: line 1 is not UTF-8; save it as UTF-8",
+        f"MODELWARD_ALERTS__TO_FILE: cannot use {missing}: the file: cannot be read: No such file or directory",
+        "MODELWARD_MODELS__KEPT: no such key; did you mean MODELWARD_MODELS__KEEP?",
+    ]
 
 
 def test_a_file_of_defaults_counts_after_the_file_and_its_mistakes_are_its_own(tmp_path: Path) -> None:

@@ -172,11 +172,16 @@ def test_a_validator_that_leaves_its_output_open_to_another_delays_nobody_long()
     assert verdict.accepted
 
 
-@pytest.mark.parametrize(
-    "code", ["", f"say({STARTED!r}, {DONE!r})", "sys.exit(3)", "raise SystemExit('no such model')"]
-)
+@pytest.mark.parametrize("code", ["", f"say({STARTED!r}, {DONE!r})", "sys.exit(3)"])
 def test_a_validator_that_ends_without_a_verdict_rejects(code: str) -> None:
     assert "no verdict" in rejected(code)
+
+
+@pytest.mark.parametrize(("code", "gate"), [("", ""), (f"say({STARTED!r}); ", "gate load: ")])
+def test_a_validator_that_could_not_begin_its_work_proves_nothing_about_the_version(code: str, gate: str) -> None:
+    assert run(f"{code}raise SystemExit('no request')") == NotJudged(
+        f"{gate}the validator ended with status 1 and no verdict"
+    )
 
 
 def test_a_validator_that_accepts_and_then_fails_is_not_believed() -> None:

@@ -34,6 +34,12 @@ def note(text):
         file.write(text + "\\n")
 def orphan(seconds):
     subprocess.run(["sh", "-c", f"sleep {seconds} & :"], stdin=subprocess.DEVNULL)
+def worker():
+    code = "(trap 'sleep 0.1; echo drained >> $0; exit' TERM; echo began >> $0; while :; do sleep 1000 & wait; done) &"
+    place = Path(sys.argv[1]) / "notes"
+    subprocess.run(["sh", "-c", code, place])
+    while not place.exists() or "began" not in place.read_text():
+        time.sleep(0.01)
 """
 
 
@@ -143,11 +149,47 @@ sys.exit(6)
     assert (tmp_path / "runs").read_text() == "xx"
 
 
+def test_an_output_that_nobody_reads_holds_nothing_up(tmp_path: Path) -> None:
+    daemon = """
+if number == 1:
+    orphan(1000)
+    os.set_blocking(2, False)
+    try:
+        while True:
+            os.write(2, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(2, True)
+    sys.exit(9)
+subprocess.run(["pkill", "sleep"])
+sys.exit(6)
+"""
+    with container(tmp_path, daemon) as process:
+        assert process.wait(PATIENCE_SECONDS) == 6
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
+def test_the_workers_of_a_daemon_that_dies_at_its_stop_drain_before_the_container_ends(
+    tmp_path: Path, number: str
+) -> None:
+    daemon = f"""
+worker()
+if "{number}" == "SIGKILL":
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+note("ready")
+signal.pause()
+"""
+    with container(tmp_path, daemon) as process:
+        init = init_of(process)
+        eventually(lambda: notes(tmp_path) == ["began", "ready"])
+        os.kill(init, signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 128 + signal.Signals[number]
+    assert notes(tmp_path) == ["began", "ready", "drained"]
+
+
 def test_sigterm_ends_the_workers_also_while_no_daemon_runs(tmp_path: Path) -> None:
     daemon = """
 if number == 1:
-    worker = "(trap 'sleep 0.1; echo drained >> $0; exit' TERM; while :; do sleep 1000 & wait; done) &"
-    subprocess.run(["sh", "-c", worker, str(Path(sys.argv[1]) / "notes")])
+    worker()
     note("left")
 sys.exit(9)
 """
@@ -158,5 +200,5 @@ sys.exit(9)
             pass
         os.kill(init, signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 9
-    assert notes(tmp_path) == ["left", "drained"]
+    assert notes(tmp_path) == ["began", "left", "drained"]
     assert (tmp_path / "runs").read_text() == "x"

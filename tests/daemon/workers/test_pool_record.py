@@ -138,6 +138,36 @@ def test_a_returning_daemon_may_end_those_who_did_not_come_back_and_no_others(tm
     asyncio.run(asyncio.wait_for(second(pids), PATIENCE_SECONDS))
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_daemon_that_is_stopped_while_it_starts_ends_the_workers_of_the_former_one(
+    tmp_path: Path, *, joined: bool
+) -> None:
+    async def second(pids: list[int]) -> None:
+        shop = Shop(tmp_path, HANG)
+        if joined:
+            known = shop.pool.remembered()
+            assert shop.pool.take_back("w1", known["w1"])
+        closing = asyncio.gather(shop.pool.close(PATIENCE_SECONDS))
+        await soon(lambda: all(_has_ended(pid) for pid in pids))
+        statuses = [os.waitpid(pid, 0)[1] for pid in pids]  # the test is their parent
+        assert statuses == [signal.SIGTERM, signal.SIGTERM]
+        await closing
+        assert {(e.name, e.retired) for e in shop.ended} == {("w1", True), ("w2", True)}
+        assert not (tmp_path / "workers.json").exists()
+
+    pids = asyncio.run(left_behind(tmp_path))
+    try:
+        asyncio.run(asyncio.wait_for(second(pids), PATIENCE_SECONDS))
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def test_a_number_that_is_somebody_elses_now_is_neither_taken_nor_touched(tmp_path: Path) -> None:
     stranger = subprocess.Popen(program(HANG))
     try:
@@ -206,7 +236,7 @@ def test_a_daemon_that_fails_while_starting_leaves_former_workers_alone(tmp_path
         shop = Shop(tmp_path, HANG)
         ((name, who),) = shop.pool.remembered().items()
         assert shop.pool.take_back(name, who), "it had joined already"
-        await shop.pool.close(5.0)
+        await shop.pool.leave()
 
     async def third(pid: int) -> None:
         shop = Shop(tmp_path, HANG)
