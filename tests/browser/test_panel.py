@@ -75,6 +75,32 @@ def test_a_probe_that_fails_and_a_heartbeat_that_is_not_delivered_are_seen(panel
     eventually(lambda: not page.text("#service .check"))
 
 
+@pytest.mark.parametrize(
+    ("lang", "says"),
+    [("en", ("is served", "Record 7 wants v2.0", "1 of 2 machines of wave 1 serve it")), ("zh-CN", ("记录 7", "v2.0"))],
+)
+def test_the_fleet_is_seen_where_there_is_one(
+    panel: RunningPanel, browser: Open, lang: str, says: tuple[str, ...]
+) -> None:
+    wave = {"wave": 1, "open": True, "serving": 1, "failed": 0, "pending": 1, "blocked": 0, "silent": 0, "late": 0}
+    panel.admin.fleet_seen = {
+        "server": "nats://fleet.example.org:4222", "machine": "shop-17", "wave": 1, "outcome": "judging",
+        "because": "v2.0 is served" if lang == "en" else "v2.0",
+        "record": {
+            "sequence": 7, "version": "v2.0", "issued": "2026-12-01T00:00:00Z", "expires": "2027-01-01T00:00:00Z",
+            "bytes": 1 << 20, "waves": 2, "hold": False,
+        },
+        "rollout": {
+            "state": "wait", "because": "1 of 2 machines of wave 1 serve it; 1 on the way", "waves": [wave],
+        },
+    }  # fmt: skip
+    page = opened(browser, panel, lang=lang)
+    page.reads("#fleet", "shop-17", *says)
+    assert len(page.all("#fleet tbody tr")) == 1
+    panel.admin.fleet_seen = {"server": ""}
+    eventually(lambda: not page.all("#fleet")[0].is_displayed())
+
+
 def test_a_whole_log_is_saved_under_a_dated_name(panel: RunningPanel, browser: Open, tmp_path: Path) -> None:
     page = opened(browser, panel)
     page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})

@@ -22,6 +22,7 @@ from tests.support import PATIENCE_SECONDS
 from modelward.daemon.answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from modelward.daemon.answers.commands import CommandOutcome, PanelLinkAnswer, ReloadOutcome, ValidateOutcome
 from modelward.daemon.answers.disk import DiskAnswer, SweepAnswer
+from modelward.daemon.answers.fleet import FleetAnswer
 from modelward.daemon.answers.history import HistoryAnswer
 from modelward.daemon.answers.logs import LogFilesAnswer, LogsAnswer, LogTailAnswer, RotateAnswer
 from modelward.daemon.answers.rollouts import RolloutAnswer
@@ -70,6 +71,7 @@ class FakeDesk:
         self.space: Json = {}
         self.log_truncated = self.log_busy = False
         self.log_lines: dict[str, list[str]] = {}
+        self.fleet_seen: Json = {"server": ""}
         self.swept: Json = {"listed": []}
         self.rotated: Json = {}
 
@@ -90,6 +92,9 @@ class FakeDesk:
 
     def traffic(self) -> TrafficAnswer:
         return made(TrafficAnswer, self.answered)
+
+    def fleet(self) -> FleetAnswer:
+        return made(FleetAnswer, self.fleet_seen)
 
     def metrics(self) -> str:
         return "# EOF\n"
