@@ -39,7 +39,11 @@ def await_form(house: House, version: str, seconds: float = PATIENCE_SECONDS) ->
         told = house.version(version).get("compiled", {})
         if told.get("form") not in ("exact", "fast") or "compiling" in told or house.status()["rollout"]:
             return None
-        ours = [p for p in artifacts(house) if described(p)["version"] == version and described(p)["compiled_model"]]
+        try:
+            known = {p: described(p) for p in artifacts(house)}
+        except FileNotFoundError:
+            return None  # a form was replaced by a better one meanwhile
+        ours = [p for p, each in known.items() if each["version"] == version and each["compiled_model"]]
         used = [p for p in ours if any(name.startswith(f"{p}/") for name in mapped(house))]
         return used[0] if used else None
 
