@@ -162,10 +162,10 @@ AS_OF = {"en": r"as of \d\d:\d\d:\d\d", "zh-CN": r"截至 \d\d:\d\d:\d\d"}
 
 def is_stale(page: Page, lang: str) -> bool:
     """Each card, and the line on top, has the time of the last figure; nothing that asks the daemon can be pressed."""
-    marks = [element.text for element in page.all(".card .stale-mark")]
+    marks = [element.text for element in page.all(".card:not([hidden]) .stale-mark")]
     able = page.run("return [...document.querySelectorAll('button')].filter(b => !b.matches(':disabled')).length")
     return (
-        len(marks) == len(page.all(".card"))
+        len(marks) == len(page.all(".card:not([hidden])"))
         and all(re.fullmatch(AS_OF[lang], mark) for mark in marks)
         and re.search(AS_OF[lang], page.text(".stale-banner")) is not None
         and able == 0
