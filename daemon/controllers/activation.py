@@ -127,9 +127,7 @@ class Activation:
 
     def next_check(self) -> float | None:
         """When the decision may change only because time passes, monotonic seconds."""
-        if (
-            self._committing
-        ):  # nothing is decided at a commit point, however long its disk takes; its end causes a round
+        if self._committing:  # nothing is decided there, however long its disk takes; its end causes a round
             return None
         since, again = self._facts_reader.link_bad_since, self.choice.next_check()
         if since is not None and self._link_settling and self.position.serving is not None:

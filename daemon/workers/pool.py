@@ -295,12 +295,9 @@ class WorkerPool:
             await asyncio.wait(watches, timeout=ABORT_SECONDS + 1.0)
 
     async def close(self, drain_seconds: float, notice_seconds: float = 0.0) -> None:
-        """Retires every worker, after a notice, and waits. Workers that are left after `drain_seconds` are killed.
-
-        Before the first `step`, those of a former daemon are searched first: the start may not have come that far.
-        """
+        """Retires every worker, after a notice, and waits. Workers that are left after `drain_seconds` are killed."""
         if not self._in_charge:
-            await asyncio.to_thread(self.remembered)
+            await asyncio.to_thread(self.remembered)  # those of a former daemon
             self._take_charge()
         self.wanted = 0
         for process in self.processes():
