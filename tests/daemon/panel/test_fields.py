@@ -26,11 +26,13 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "gate": events.GateNews,
     "sample": events.SampleNews,
     "history": history.HistoryAnswer,
-    **{part: KINDS["GET", f"/v1/{part}"][0] for part in ("status", "workers", "versions", "traffic", "alerts")},
+    **{
+        part: KINDS["GET", f"/v1/{part}"][0] for part in ("status", "workers", "versions", "traffic", "alerts", "fleet")
+    },
 }
 BROWSER = frozenset(
     """addEventListener append at body checked children className createElement disabled entries filter find firstChild
-    click createObjectURL delete flatMap flexGrow fromEntries get getSelection has hidden includes indexOf
+    click createObjectURL delete flatMap forEach flexGrow fromEntries get getSelection has hidden includes indexOf
     insertBefore isConnected isIntersecting join keys length localeCompare map max observe options parentNode parse
     preventDefault push reduce remove replaceAll replaceChildren replace returnValue revokeObjectURL round
     scrollHeight scrollTop set setInterval setTimeout shift showModal slice some sort split startsWith stringify
