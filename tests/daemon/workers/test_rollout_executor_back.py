@@ -170,7 +170,7 @@ def test_unloading_first_the_workers_take_turns_and_all_come_back_when_one_refus
             fewest = 3
             while not going.done():
                 fewest = min(fewest, len(it.registry.serving()))
-                await asyncio.sleep(0.001)
+                await it.registry.changed(0.01)
             assert fewest == 2
             assert (await going).succeeded is not refused
             version = V1 if refused else V2
