@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -32,7 +31,6 @@ from .version_naming import version_name
 from .web_listing import RemoteArchive
 
 _ARCHIVE: Final = "archive"
-_PIECE_BYTES: Final = 1 << 20
 GROWTH: Final = 2
 """An archive takes its own length, and about as much when it is unpacked: models hardly shrink."""
 
@@ -155,8 +153,5 @@ def _proofs(remote: RemoteArchive) -> set[str]:
 
 
 def _sha256(file: LocalFile) -> str:
-    found = hashlib.sha256()
     with open(open_listed(file), "rb") as content:
-        for piece in iter(partial(content.read, _PIECE_BYTES), b""):
-            found.update(piece)
-    return found.hexdigest()
+        return hashlib.file_digest(content, "sha256").hexdigest()

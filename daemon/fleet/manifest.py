@@ -26,7 +26,6 @@ from ..system.safe_read import open_regular
 SIGNATURE: Final = f"{SUMS}.minisig"
 MAX_FILES: Final = 10_000
 MODE: Final = 0o644
-_CHUNK_BYTES: Final = 1 << 20
 
 
 def sizes(directory: Path, cannot: str) -> dict[str, int]:
@@ -93,8 +92,5 @@ def names(directory: Path) -> list[str]:
 
 
 def _sha256(path: Path) -> str:
-    hashed = hashlib.sha256()
     with open_regular(path) as file:
-        while data := file.read(_CHUNK_BYTES):
-            hashed.update(data)
-    return hashed.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

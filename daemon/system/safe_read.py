@@ -8,15 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from ...worker.shared.file_kinds import kind_of
 
 MAX_KERNEL_BYTES: Final = 64 * 1024
 
 
-def open_regular(path: str | Path) -> IO[bytes]:
+def open_regular(path: str | Path) -> BufferedReader:
     """A regular file, open for reading. Raises OSError for everything else; `strerror` gives the reason."""
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
