@@ -42,7 +42,7 @@ class FleetAnswer(Struct, frozen=True):
     """`server` is "" where there is no fleet. `wave` counts from 1; 0: no wave holds this machine.
 
     `outcome` is what this machine reports, `because` the reason. `away_seconds` is for how long the server has not been
-    reached, `away` why; `refused` is why the record that is offered is not followed. `rollout` is there where this
+    reached, `away` why; `refused` is why the record that is offered is not followed. `rollout` is set where this
     machine is the keeper that acts.
     """
 

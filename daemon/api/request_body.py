@@ -33,7 +33,7 @@ async def fields(request: Request) -> dict[str, Any]:
 
 
 def _is_text(value: str) -> bool:
-    """False for half of a surrogate pair, which JSON can spell and nobody can write, and for what holds a NUL."""
+    """False for half of a surrogate pair, which JSON can spell and UTF-8 cannot, and for what holds a NUL."""
     try:
         return b"\0" not in value.encode()
     except UnicodeEncodeError:

@@ -163,7 +163,7 @@ def _rate(text: str | None) -> int:
 
 
 def _clean(root: Path, clock: Clock) -> None:
-    """Removes what earlier commands left and nobody continued, also where no daemon runs that does it."""
+    """Removes what earlier commands left and no later one continued, also where no daemon runs that does it."""
     with suppress(OSError):
         remove_abandoned(root, clock.wall())
 

@@ -36,7 +36,7 @@ class FetchProgress:
         say(f"fetching {clean(name)}: {what}", file=self._stream, flush=True)
 
     def came(self, there_bytes: int, total_bytes: int) -> None:
-        """So much is there."""
+        """So many bytes have arrived."""
         now = self._clock.monotonic()
         self._seen.append((now, there_bytes))
         while self._seen[0][0] < now - RATE_SECONDS and len(self._seen) > 2:

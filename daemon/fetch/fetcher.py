@@ -72,7 +72,7 @@ class FetchView(Protocol):
         """It is known what comes; -1 bytes where the length is not."""
 
     def came(self, there_bytes: int, total_bytes: int) -> None:
-        """So much is there."""
+        """So many bytes have arrived."""
 
     def waits(self, because: str, seconds: float) -> None:
         """A pause before another try."""
