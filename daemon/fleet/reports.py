@@ -32,7 +32,7 @@ class BadReport(ValueError):
 
 class MachineReport(FleetMachine, frozen=True, omit_defaults=True):
     """`sequence` is the record that it is about, `attempt` which try of it. `version` and `digest` are what the machine
-    serves. `speed` is how many seconds of audio it reads in a second; 0: not known."""
+    serves."""
 
     sequence: int = 0
     attempt: int = 1
@@ -45,7 +45,6 @@ class MachineReport(FleetMachine, frozen=True, omit_defaults=True):
     processor: str = ""
     free_bytes: int = 0
     fetched_bytes: int = 0
-    speed: float = 0.0
     lease_seconds: int = LEASE_SECONDS
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from modelward.daemon.fleet.reports import BadReport, MachineReport, decode_report, encode_report
 
-REPORT = MachineReport("shop-1", ("canary",), 7, 2, "failed", "golden error rate 0.42", "v1", free_bytes=5, speed=80.5)
+REPORT = MachineReport("shop-1", ("canary",), 7, 2, "failed", "golden error rate 0.42", "v1", free_bytes=5)
 
 
 def test_a_report_is_read_back_and_what_a_newer_release_adds_is_passed_over() -> None:
