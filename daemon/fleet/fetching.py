@@ -97,13 +97,17 @@ class Fetching:
         """The rest of one file."""
         offset = await asyncio.to_thread(self._area.size, name)
         waiting = bytearray()
-        async with aclosing(self._chunks(source, name, offset)) as chunks:
-            async for data in chunks:
-                waiting += data
-                if self.bytes + len(waiting) > self.record.bytes:
-                    raise WrongBytes(f"{source} has more bytes than the {self.record.bytes} that were promised")
-                if len(waiting) >= self._write_bytes:
-                    offset = await self._write(name, offset, waiting, last=False)
+        try:
+            async with aclosing(self._chunks(source, name, offset)) as chunks:
+                async for data in chunks:
+                    waiting += data
+                    if self.bytes + len(waiting) > self.record.bytes:
+                        raise WrongBytes(f"{source} has more bytes than the {self.record.bytes} that were promised")
+                    if len(waiting) >= self._write_bytes:
+                        offset = await self._write(name, offset, waiting, last=False)
+        except EngineAway:
+            await self._write(name, offset, waiting, last=False)  # so much need not come again
+            raise
         await self._write(name, offset, waiting, last=True)
 
     async def _write(self, name: str, offset: int, waiting: bytearray, *, last: bool) -> int:

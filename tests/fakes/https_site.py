@@ -1,4 +1,4 @@
-"""A directory behind https, on one port, whose answers with files can be made wrong, one after the other."""
+"""A directory behind https, on one port, whose answers with large files can be made wrong, one after the other."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Any, Literal
 Fault = Literal["error", "cut", "more", "hangs"]
 """What is wrong with an answer: its status is 500; it ends in the middle; it has more bytes than the file; it stops in
 the middle until the site ends or `release` is called."""
-MORE_BYTES = 1 << 20
+MORE_BYTES, LEAST_BYTES = 1 << 20, 1 << 16
 
 
 class HttpsSite:
-    """See the module. `faults` are those of the next requests for files, `hanging` is set once an answer hangs.
+    """See the module. `faults` are those of the next requests for files of LEAST_BYTES or more. `hanging` is set when
+    an answer hangs.
 
     `tokens` are the Authorization headers that came, "" for none. Nothing listens before `start`.
     """
@@ -95,12 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not path.is_file():
             self.send_error(404)
             return
-        fault = site.faults.popleft() if path.suffix != ".json" and site.faults else ""
+        data = path.read_bytes()
+        fault = site.faults.popleft() if len(data) >= LEAST_BYTES and site.faults else ""
         if fault == "error":
             self.send_error(500)
             return
         with suppress(OSError):  # the client has enough
-            self._send(path.read_bytes(), fault)
+            self._send(data, fault)
 
     def _send(self, data: bytes, fault: str) -> None:
         begin = 0
