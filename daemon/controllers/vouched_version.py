@@ -7,7 +7,6 @@ nothing.
 
 from __future__ import annotations
 
-from ...worker.shared.minisign import parse_key
 from ..config.schema_fleet import FleetSection
 from ..state.sequences import TakenRow
 
@@ -17,6 +16,7 @@ def vouched_sums(fleet: FleetSection, row: TakenRow | None, now: float) -> str:
     signature."""
     if not fleet.url or row is None:
         return ""
+    from ...worker.shared.minisign import parse_key
     from ..fleet.acceptance import LastTaken, in_force
     from ..fleet.record import BadRecord
     from ..fleet.signature import open_record
