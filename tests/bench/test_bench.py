@@ -9,11 +9,28 @@ from pathlib import Path
 
 import pytest
 from tests.bench import page, render
+from tests.bench.peers.peer import RECOGNIZER
 from tests.bench.precision import FILE, SECTION
-from tests.support import PATIENCE_SECONDS, ended_after
+from tests.support import PATIENCE_SECONDS, ended_after, modules
 
 pytestmark = pytest.mark.system
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_recognizer_of_the_peers_imports_no_more_than_is_installed_for_it() -> None:
+    imported = (
+        "import sys; before = {*sys.modules}; import tests.bench.peers.recognizer; "
+        "from importlib.metadata import packages_distributions as p; "
+        "print(*{d for m in {m.partition('.')[0] for m in {*sys.modules} - before} for d in p().get(m, ())})"
+    )
+    command = [sys.executable, "-c", imported]
+    child = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": modules()}, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    assert child.returncode == 0, child.stderr
+    assert {*child.stdout.split()} - {"modelward", "typing_extensions"} == {
+        *RECOGNIZER
+    }  # msgspec does without the second
 
 
 def test_a_quick_run_measures_everybody_who_is_there_and_writes_the_page(tmp_path: Path) -> None:
