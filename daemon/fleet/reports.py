@@ -18,6 +18,7 @@ from .record import MAX_LABELS
 MAX_REPORT_BYTES: Final = 8 << 10
 MAX_TEXT_CHARS: Final = 600
 MAX_NAME_CHARS: Final = 255
+MAX_ATTEMPTS: Final = 1_000_000
 LEASE_SECONDS: Final = 300
 """A machine is there for so long after its last report; it reports each minute."""
 
@@ -78,6 +79,6 @@ def decode_report(data: bytes) -> MachineReport:
         raise BadReport("the report has a text that is too long, or no name")
     if len(report.labels) > MAX_LABELS or not all(map(LABEL.fullmatch, report.labels)):
         raise BadReport("the report has labels that are none")
-    if report.sequence < 0 or not 1 <= report.attempt <= 1_000_000 or not 0 < report.lease_seconds <= 86_400:
+    if report.sequence < 0 or not 1 <= report.attempt <= MAX_ATTEMPTS or not 0 < report.lease_seconds <= 86_400:
         raise BadReport("the report has a number that cannot be")
     return report

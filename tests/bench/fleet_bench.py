@@ -79,9 +79,10 @@ def main(megabytes: int) -> None:
             version.mkdir()
             (version / "model.onnx").write_bytes(os.urandom(megabytes << 20))
             sign_version(version, KEY, "timestamp:1")
-            sha256, size = manifest(version)
+            files = manifest(version)
             wanted = place / "wanted"
-            wanted.write_bytes(encode(record(manifest_sha256=sha256, bytes=size, sources=(f"object:{MODELS}/v2-1",))))
+            what = {"manifest_sha256": files.sha256, "signature_sha256": files.signature_sha256, "bytes": files.bytes}
+            wanted.write_bytes(encode(record(**what, sources=(f"object:{MODELS}/v2-1",))))
             asyncio.run(_publish(server, operator, version))
             bare = statistics.median(
                 _turn(BARE, server, [operator] * MACHINES, place / f"bare{turn}", MODELS) for turn in range(TURNS)
