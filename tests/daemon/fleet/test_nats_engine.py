@@ -230,6 +230,10 @@ def test_streams_in_which_machines_could_harm_one_another_are_refused(tmp_path: 
         await connection.api(f"STREAM.CREATE.KV_{REPORTS}", config | {"allow_rollup_hdrs": True})
         with pytest.raises(Refused, match="could remove the reports of all"):
             await nats_publisher.prepare(connection)
+        await connection.api(f"STREAM.DELETE.KV_{REPORTS}")
+        await connection.api(f"STREAM.CREATE.KV_{REPORTS}", config | {"duplicate_window": 120_000_000_000})
+        with pytest.raises(Refused, match="could fill the server's memory"):
+            await nats_publisher.prepare(connection)
 
     try:
         on(server, work)
