@@ -26,3 +26,10 @@ def test_what_is_no_wave_is_refused(text: str) -> None:
     with pytest.raises(BadRecord):
         made = waves(text, **CONDITIONS)  # type: ignore[arg-type]
         encode(drafted("v2", "ab" * 32, 9, sequence=1, now=1.8e9, valid_seconds=9e5, sources=["a"], waves=made))
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e20, 1e300])
+def test_a_record_that_would_never_end_is_refused_and_not_a_fault(seconds: float) -> None:
+    made = waves("100%", **CONDITIONS)  # type: ignore[arg-type]
+    with pytest.raises(BadRecord, match="ten years"):
+        drafted("v2", "ab" * 32, 9, sequence=1, now=1.8e9, valid_seconds=seconds, sources=["a"], waves=made)
