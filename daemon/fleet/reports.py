@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from ...worker.shared.signed_fields import MAX_SEQUENCE
 from ..config.fleet_checks import LABEL
 from .membership import FleetMachine
 from .record import MAX_LABELS
@@ -18,6 +19,7 @@ from .record import MAX_LABELS
 MAX_REPORT_BYTES: Final = 8 << 10
 MAX_TEXT_CHARS: Final = 600
 MAX_NAME_CHARS: Final = 255
+MAX_SPEED: Final = 1e9
 LEASE_SECONDS: Final = 300
 """A machine is there for so long after its last report; it reports each minute."""
 
@@ -60,9 +62,10 @@ _decoder: Final = msgspec.json.Decoder(MachineReport)
 
 
 def encode_report(report: MachineReport) -> bytes:
-    """Texts that are too long are cut."""
+    """Texts that are too long are cut, and so are the sizes of disks that claim to have no end."""
     cut = {name: getattr(report, name)[:MAX_TEXT_CHARS] for name in ("because", "processor", "host", "release")}
-    return msgspec.json.encode(msgspec.structs.replace(report, **cut))
+    sizes = {name: min(getattr(report, name), MAX_SEQUENCE) for name in ("free_bytes", "fetched_bytes")}
+    return msgspec.json.encode(msgspec.structs.replace(report, **cut, **sizes))
 
 
 def decode_report(data: bytes) -> MachineReport:
@@ -78,6 +81,9 @@ def decode_report(data: bytes) -> MachineReport:
         raise BadReport("the report has a text that is too long, or no name")
     if len(report.labels) > MAX_LABELS or not all(map(LABEL.fullmatch, report.labels)):
         raise BadReport("the report has labels that are none")
-    if report.sequence < 0 or not 1 <= report.attempt <= 1_000_000 or not 0 < report.lease_seconds <= 86_400:
+    sizes = (report.sequence, report.free_bytes, report.fetched_bytes)
+    if not all(0 <= number <= MAX_SEQUENCE for number in sizes) or not 0 <= report.speed <= MAX_SPEED:
+        raise BadReport("the report has a number that cannot be")
+    if not 1 <= report.attempt <= 1_000_000 or not 0 < report.lease_seconds <= 86_400:
         raise BadReport("the report has a number that cannot be")
     return report
