@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 from urllib.parse import quote, urljoin
 
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 from msgspec.json import decode
 
+from ...worker.shared.unreadable import UNREADABLE
 from ..errors import Refused
 from .http_get import origin
 from .patient_get import PatientReader
@@ -117,5 +118,5 @@ def _file(entry: _TreeEntry, source: HubSource, endpoint: str, commit: str) -> R
 def _read(body: bytes, kind: type[T], source: HubSource) -> T:
     try:
         return decode(body, type=kind)
-    except (MsgspecError, RecursionError) as e:
+    except UNREADABLE as e:
         raise Refused(f"cannot fetch {source}: the answer is not that of Hugging Face: {e}") from e

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from ...worker.shared.moments import moment
 from ...worker.shared.quantities import size
 from ...worker.shared.signed_fields import MAX_SEQUENCE
+from ...worker.shared.unreadable import UNREADABLE
 from ..config.cron import parse
 from ..config.fleet_checks import LABEL, LABEL_RIGHT
 from ..names import is_version_name
@@ -117,7 +118,7 @@ def decode(data: bytes) -> FleetRecord:
         if needs != FORMAT:
             raise BadRecord(f"the record has format {needs}, and this release reads {FORMAT}: upgrade modelward first")
         record = msgspec.json.decode(data, type=FleetRecord)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise BadRecord(f"the record cannot be read: {e}") from e
     _check(record)
     if _encoded(record) != data:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from ...worker.shared.signed_fields import MAX_SEQUENCE
+from ...worker.shared.unreadable import UNREADABLE
 from ..config.fleet_checks import LABEL
 from .membership import FleetMachine
 from .record import MAX_LABELS
@@ -74,7 +75,7 @@ def decode_report(data: bytes) -> MachineReport:
         raise BadReport(f"the report has more than {MAX_REPORT_BYTES} bytes")
     try:
         report = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise BadReport(f"the report cannot be read: {e}") from e
     texts = (report.because, report.processor, report.host, report.release, report.version, report.digest)
     if not report.name or len(report.name) > MAX_NAME_CHARS or any(len(t) > MAX_TEXT_CHARS for t in texts):

@@ -16,6 +16,7 @@ import msgspec
 from ..sensevoice.frontend import SAMPLE_RATE
 from ..sensevoice.transcript import Piece, join_texts
 from ..shared.job_records import JobProgress, JobVersion, merged
+from ..shared.unreadable import UNREADABLE
 
 MAX_BYTES: Final = 256 << 20
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -96,7 +97,7 @@ def parse_pieces(data: bytes) -> PiecesDone:
     while (end := data.find(b"\n", at)) >= 0:
         try:
             entry = _line.decode(data[at:end])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             break
         if plan is None and isinstance(entry, Plan):
             plan = entry
