@@ -194,9 +194,7 @@ def test_whatever_is_offered_no_older_record_is_followed(
     now = WHOLE.issued_at + clock_days * 86400
     for sequence, issued_days, valid_days in offers:
         issued = WHOLE.issued_at + issued_days * 86400
-        wanted = record(
-            sequence=sequence, issued=moment_text(issued), expires=moment_text(issued + valid_days * 86400)
-        )
+        wanted = record(sequence=sequence, issued=moment_text(issued), expires=moment_text(issued + valid_days * 86400))
         offered = SignedRecord(wanted, f"{sequence}/{issued_days}/{valid_days}", b"")
         answer = accept(offered, last, now, seen)
         assert answer.because and (answer.taken is not None) == (answer.do == "take")
