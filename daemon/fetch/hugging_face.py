@@ -95,7 +95,10 @@ def _entries(reader: PatientReader, source: HubSource, endpoint: str, page: str)
 def next_page(page: str, link: str) -> str:
     """The address of the next page by the header Link (RFC 8288); "" for none, or for the same page again."""
     found = _NEXT.search(link)
-    to = urljoin(page, found[1]) if found else ""
+    try:
+        to = urljoin(page, found[1]) if found else ""
+    except ValueError:
+        return found[1] if found else ""  # no address of the web, and refused as one
     return "" if to == page else to
 
 
