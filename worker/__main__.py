@@ -64,7 +64,7 @@ def read_settings(arguments: list[str]) -> WorkerSettings:
         if e.code == 0:  # --help
             raise
         raise CannotBoot("its arguments cannot be read") from e
-    except (UnicodeEncodeError, *UNREADABLE) as e:
+    except UNREADABLE as e:
         raise CannotBoot(f"its settings can't be read: {e}") from e
 
 

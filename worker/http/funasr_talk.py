@@ -64,7 +64,7 @@ class FunasrTalk:
         """Reads the settings; True when the clip is whole."""
         try:
             told = msgspec.json.decode(message.encode())
-        except (UnicodeEncodeError, *UNREADABLE) as e:
+        except UNREADABLE as e:
             raise bad_message(f"it is not JSON: {e}") from e
         if not isinstance(told, dict):
             raise bad_message("it is not a JSON object")

@@ -19,6 +19,7 @@ from ..shared.job_records import JobProgress, JobVersion, merged
 from ..shared.unreadable import UNREADABLE
 
 MAX_BYTES: Final = 256 << 20
+MAX_SAMPLES: Final = 2**53
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 Span = tuple[int, ...]
 
@@ -30,6 +31,13 @@ class Plan(msgspec.Struct, frozen=True, tag=True):
 
     samples: int
     spans: tuple[Span, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, also while one is read: a damaged plan is no line of ours."""
+        if not 0 <= self.samples <= MAX_SAMPLES:
+            raise ValueError("its number of samples cannot be")
+        if not all(len(span) in (2, 3) and 0 <= span[0] <= span[1] <= MAX_SAMPLES for span in self.spans):
+            raise ValueError("one of its pieces cannot be")
 
 
 class PieceDone(msgspec.Struct, frozen=True, tag=True):

@@ -1,7 +1,8 @@
-"""What msgspec raises for bytes that are not what was expected: damaged, of another kind, or nested too deeply.
+"""What msgspec raises for what is not as expected: damaged bytes, values of another kind, or nested too deeply.
 
-Bytes of others are decoded under `except UNREADABLE`. A list of one's own forgets one of them: brackets in brackets
-raise RecursionError, which is no ValueError.
+What others sent is decoded and converted under `except UNREADABLE`. A list of one's own forgets one of them: brackets
+in brackets raise RecursionError, and half a surrogate, which JSON may hold, raises UnicodeEncodeError when it is
+converted.
 """
 
 from __future__ import annotations
@@ -10,4 +11,4 @@ from typing import Final
 
 from msgspec import MsgspecError
 
-UNREADABLE: Final = (MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = (MsgspecError, UnicodeError, RecursionError)

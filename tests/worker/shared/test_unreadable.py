@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from modelward.worker.shared.unreadable import UNREADABLE
 
 ROOT = Path(__file__).parents[3]
-OWN_LIST = re.compile(r"(?:except|suppress)\b.*\b(?:msgspec\.\w*Error|MsgspecError|msgspec\.DecodeError)")
+OWN_LIST = re.compile(r"(?:except|suppress)\b.*\b(?:msgspec\.\w*Error|MsgspecError|(?<!checker\.)ValidationError)\b")
 
 
 class Anything(msgspec.Struct):
@@ -27,6 +28,12 @@ class Anything(msgspec.Struct):
 def test_whatever_is_wrong_with_the_bytes_is_one_of_them(data: bytes) -> None:
     with pytest.raises(UNREADABLE):
         msgspec.json.decode(data, type=Anything)
+
+
+@pytest.mark.parametrize("value", [{"number": "\ud800"}, {"\ud800": 1}, "\ud800", [1], {"number": 10**400}])
+def test_whatever_is_wrong_with_a_value_is_one_of_them(value: object) -> None:
+    with suppress(*UNREADABLE):
+        msgspec.convert(value, Anything)
 
 
 def test_no_part_of_the_program_keeps_a_list_of_its_own() -> None:
