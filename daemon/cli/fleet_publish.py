@@ -221,7 +221,7 @@ def back(args: argparse.Namespace) -> int:
             former,
             sequence=present.sequence + 1,
             issued=moment_text(now),
-            expires=moment_text(now + valid),
+            expires=publishing.end_of(now, valid),
             waves=(FleetWave(percent=100.0, success_percent=100.0, max_errors=MAX_ERRORS),),
             not_before="",
             hold=False,

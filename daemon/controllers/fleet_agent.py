@@ -15,11 +15,12 @@ from math import inf
 from typing import Any, Final
 
 import structlog
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, convert
 from msgspec.structs import astuple
 
 from ...worker.shared.installed_release import RELEASE
 from ...worker.shared.minisign import PublicKey, parse_key
+from ...worker.shared.unreadable import UNREADABLE
 from ..answers.fleet import FleetAnswer
 from ..config.load import Config
 from ..config.local_times import zone_of
@@ -141,7 +142,7 @@ class FleetAgent:
                 self.refused = str(e)
         try:
             self._begun = convert(begun, BegunRecord)
-        except ValidationError:  # none, or a damaged row
+        except UNREADABLE:  # none, or a damaged row
             self._begun = BegunRecord()
         self._recalled = True
 

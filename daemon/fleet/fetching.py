@@ -82,6 +82,7 @@ class Fetching:
             small[SIGNATURE] = await self._small(source, SIGNATURE, MAX_SIGNATURE_BYTES, digest)
         for name, data in small.items():
             before = await asyncio.to_thread(self._area.size, name)
+            self._require_promised(source, len(data) - before)
             await asyncio.to_thread(self._area.write, name, 0, data, last=True)
             self.bytes += len(data) - before
         for name in names:
@@ -95,12 +96,15 @@ class Fetching:
         async with aclosing(self._chunks(source, name, offset)) as chunks:
             async for data in chunks:
                 waiting += data
-                if self.bytes + len(waiting) > self.record.bytes:
-                    raise WrongBytes(f"{source} has more bytes than the {self.record.bytes} that were promised")
+                self._require_promised(source, len(waiting))
                 if len(waiting) >= WRITE_BYTES:
                     offset = await self._write(name, offset, waiting, last=False)
                     await self._keep_rate()
         await self._write(name, offset, waiting, last=True)
+
+    def _require_promised(self, source: str, more_bytes: int) -> None:
+        if self.bytes + more_bytes > self.record.bytes:
+            raise WrongBytes(f"{source} has more bytes than the {self.record.bytes} that were promised")
 
     async def _write(self, name: str, offset: int, waiting: bytearray, *, last: bool) -> int:
         data = bytes(waiting)

@@ -8,9 +8,8 @@ them. Invariant: of a file not more than a few chunks are in memory.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +17,7 @@ from msgspec import Struct
 from ..config.fleet_checks import MACHINE_NAME
 from ..system.clock import Clock
 from .engine import EngineAway, KeptProgress, KeptRecord, LeaseTaken, NotOffered
+from .nats_answers import MAX_CHUNK_BYTES, PurgeAnswer, ServerAnswer, StoredObject, StreamAnswer, decoded
 from .nats_connection import NatsAccess, NatsConnection, StoredMessage
 from .nats_names import FLEET, LEASE, PROGRESS, RECORD, REPORTS
 from .reports import BadReport, MachineReport, ReceivedReport, decode_report, encode_report
@@ -27,25 +27,9 @@ from .waves import WaveProgress, possible
 WRONG_LAST_SEQUENCE: Final = 10071
 MAX_RECORDS: Final = 100
 MAX_REPORTS: Final = 200_000
-MAX_CHUNK_BYTES: Final = 1 << 20
-MAX_CHUNKS: Final = 1 << 27
 
 
-class StoredObject(Struct, frozen=True):
-    """What the object store knows of a file. `nuid` names its chunks."""
-
-    nuid: str
-    size: int
-    chunks: int
-    digest: str = ""
-    options: dict[str, Any] = {}
-    deleted: bool = False
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Of each chunk but the last."""
-        found = self.options.get("max_chunk_size", 0)
-        return found if isinstance(found, int) and 0 < found <= MAX_CHUNK_BYTES else 128 << 10
+T = TypeVar("T")
 
 
 class _Lease(Struct):
@@ -110,20 +94,19 @@ class NatsEngine:
         offset = 0
         while offset <= MAX_REPORTS:
             body = {"subjects_filter": f"$KV.{REPORTS}.*", "offset": offset}
-            answer = await self.connection.api(f"STREAM.INFO.KV_{REPORTS}", body)
-            subjects = answer.get("state", {}).get("subjects") or {}
-            for subject in subjects:
+            answer = await self.connection.api(f"STREAM.INFO.KV_{REPORTS}", body, StreamAnswer)
+            for subject in answer.subjects:
                 yield subject
-            offset += len(subjects)
-            if not subjects or offset >= answer.get("total", 0):
+            offset += len(answer.subjects)
+            if not answer.subjects or offset >= answer.total:
                 return
         raise EngineAway(f"there are more than {MAX_REPORTS} reports")
 
     async def drop_report(self, name: str) -> bool:
         if not MACHINE_NAME.fullmatch(name):  # `*` would be the reports of all
             return False
-        purge = f"STREAM.PURGE.KV_{REPORTS}"
-        return bool((await self.connection.api(purge, {"filter": f"$KV.{REPORTS}.{name}"})).get("purged"))
+        body = {"filter": f"$KV.{REPORTS}.{name}"}
+        return bool((await self.connection.api(f"STREAM.PURGE.KV_{REPORTS}", body, PurgeAnswer)).purged)
 
     # what keepers agree on
 
@@ -162,15 +145,11 @@ class NatsEngine:
         """Stores a value; with a revision only over that one, else False. Raises EngineAway."""
         headers = None if revision is None else {"Nats-Expected-Last-Subject-Sequence": str(revision)}
         message = await self.connection.request(subject, data, headers)
-        try:
-            answer = json.loads(message.data)
-            trouble = answer.get("error")
-        except (ValueError, AttributeError, RecursionError) as e:
-            raise EngineAway("the server's answer cannot be read") from e
-        if trouble and trouble.get("err_code") == WRONG_LAST_SEQUENCE:
+        trouble = decoded(message.data, ServerAnswer, "the server's answer").error
+        if trouble is not None and trouble.err_code == WRONG_LAST_SEQUENCE:
             return False
-        if trouble:
-            raise EngineAway(f"the server did not keep {subject}: {trouble.get('description', 'without a reason')}")
+        if trouble is not None:
+            raise EngineAway(f"the server did not keep {subject}: {trouble.because}")
         return True
 
     # files
@@ -185,7 +164,7 @@ class NatsEngine:
         about = _decoded(found, StoredObject) if found is not None else None
         if about is None or about.deleted:
             raise NotOffered(f"{path} is not in the object store {bucket}")
-        if not 0 <= about.chunks <= MAX_CHUNKS or about.size > about.chunks * MAX_CHUNK_BYTES:
+        if about.size > about.chunks * MAX_CHUNK_BYTES:
             raise EngineAway(f"the object store's entry of {path} cannot be")
         if offset >= about.size:
             return
@@ -230,8 +209,5 @@ class NatsEngine:
         return None
 
 
-def _decoded(message: StoredMessage, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(message.data, type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
-        raise EngineAway(f"what the server has under {message.subject} cannot be read: {e}") from e
+def _decoded(message: StoredMessage, kind: type[T]) -> T:
+    return decoded(message.data, kind, f"what the server has under {message.subject}")

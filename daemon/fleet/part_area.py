@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
 from ...worker.shared.durable_files import replace_file, sync_directory
 from ...worker.shared.sha256sums import BadSums, parse_sums
+from ...worker.shared.unreadable import UNREADABLE
 from ..names import FLEET_PART
 from ..system.safe_paths import open_directory
 from ..system.safe_read import open_regular
@@ -152,7 +153,7 @@ class PartArea:
         try:
             with open_regular(self._place / _NOTE) as file:
                 return msgspec.json.decode(file.read(MAX_NOTE_BYTES), type=FetchedPart)
-        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        except (FileNotFoundError, *UNREADABLE):
             return None
 
     def _walked(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Final
 from ...worker.shared.moments import moment_text
 from ..units import describe
 from .manifest import Manifest
-from .record import FORMAT, BadRecord, FleetRecord, FleetWave, WaveWindow
+from .record import FORMAT, MAX_VALID_SECONDS, BadRecord, FleetRecord, FleetWave, WaveWindow
 from .reports import MachineReport
 
 RIGHT: Final = 'shares and labels in order, like "canary,5%,25%,100%"'
@@ -36,6 +36,13 @@ def waves(
     return tuple(made)
 
 
+def end_of(now: float, valid_seconds: float) -> str:
+    """When a record ends that is valid for so long from now on. Raises BadRecord."""
+    if valid_seconds > MAX_VALID_SECONDS:
+        raise BadRecord("the record cannot be used: expires is more than ten years after issued")
+    return moment_text(now + valid_seconds)
+
+
 def drafted(
     version: str,
     manifest: Manifest,
@@ -48,12 +55,12 @@ def drafted(
     not_before: str = "",
     hold: bool = False,
 ) -> FleetRecord:
-    """The record that wants a version from now on; `signature.sign_record` checks it."""
+    """The record that wants a version from now on; `signature.sign_record` checks it. Raises BadRecord."""
     return FleetRecord(
         FORMAT,
         sequence,
         moment_text(now),
-        moment_text(now + valid_seconds),
+        end_of(now, valid_seconds),
         version,
         manifest.sha256,
         manifest.bytes,

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from ...worker.shared.moments import moment
 from ...worker.shared.quantities import size
 from ...worker.shared.signed_fields import MAX_SEQUENCE
+from ...worker.shared.unreadable import UNREADABLE
 from ..config.cron import parse
 from ..config.fleet_checks import LABEL, LABEL_RIGHT
 from ..names import is_version_name
@@ -29,6 +30,7 @@ MAX_VERSION_BYTES: Final = 1 << 44
 MAX_SOURCES, MAX_SOURCE_CHARS = 8, 1024
 MAX_WAVES, MAX_LABELS = 32, 32
 MAX_PAUSE_SECONDS: Final = 90 * DAY
+MAX_VALID_SECONDS: Final = 10 * YEAR
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _RELATIVE: Final = re.compile(r"(?!\.{1,2}(/|$))[^/:]+(/(?!\.{1,2}(/|$))[^/:]+)*")
 _OBJECT: Final = re.compile(r"object:[A-Za-z0-9._-]{1,100}(/[^/\s]{1,255}){0,3}", re.ASCII)
@@ -120,7 +122,7 @@ def decode(data: bytes) -> FleetRecord:
         if needs != FORMAT:
             raise BadRecord(f"the record has format {needs}, and this release reads {FORMAT}: upgrade modelward first")
         record = msgspec.json.decode(data, type=FleetRecord)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise BadRecord(f"the record cannot be read: {e}") from e
     _check(record)
     if _encoded(record) != data:
@@ -147,7 +149,7 @@ def _mistakes(record: FleetRecord) -> list[str]:
         (not 1 <= record.sequence <= MAX_SEQUENCE, f"sequence is not from 1 to {MAX_SEQUENCE}"),
         (record.expires_at <= record.issued_at, "expires is not after issued"),
         (record.begins_at >= record.expires_at, "not_before is not before expires"),
-        (record.expires_at - record.issued_at > 10 * YEAR, "expires is more than ten years after issued"),
+        (record.expires_at - record.issued_at > MAX_VALID_SECONDS, "expires is more than ten years after issued"),
         (not is_version_name(record.version) or record.version == LINK, "version is not a name of a version"),
         (not _SHA256.fullmatch(record.manifest_sha256), "manifest_sha256 is not 64 hex digits"),
         (

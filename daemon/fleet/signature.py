@@ -17,6 +17,7 @@ from ...worker.shared.minisign import BadSignature, PublicKey, verify
 from ...worker.shared.minisign_keys import SecretKey, sign
 from ...worker.shared.quantities import size
 from ...worker.shared.signed_fields import FLEET_MARK
+from ...worker.shared.unreadable import UNREADABLE
 from .record import BadRecord, FleetRecord, decode, encode
 
 MAX_SIGNED_BYTES: Final = 160 << 10
@@ -54,7 +55,7 @@ def open_record(text: bytes, keys: Iterable[PublicKey]) -> SignedRecord:
         raise BadRecord(f"the signed record has more than {size(MAX_SIGNED_BYTES)}")
     try:
         carried = msgspec.json.decode(text, type=SignedText)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise BadRecord(f"the signed record cannot be read: {e}") from e
     data = carried.record.encode(errors="replace")
     try:
@@ -70,5 +71,5 @@ def read_record(text: bytes) -> FleetRecord | None:
     """What a carried record wants, for people: nothing proves it. None for what cannot be read."""
     try:
         return decode(msgspec.json.decode(text[:MAX_SIGNED_BYTES], type=SignedText).record.encode(errors="replace"))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, BadRecord):
+    except (*UNREADABLE, BadRecord):
         return None

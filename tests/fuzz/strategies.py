@@ -14,7 +14,10 @@ from tests.support import PATIENCE_SECONDS
 
 DEEP: Final = os.environ.get("MODELWARD_FUZZ") == "deep"
 DEEP_TIMES: Final = 8
-"""A round of the deep run tries so many times more inputs than the quick run."""
+"""A round of the deep run tries so many times the inputs that a test names."""
+QUICK_PART: Final = 8
+"""The quick run tries one in so many: it shows that the tests work, and that the inputs that found something are still
+refused. Others are found by the deep run."""
 SLOWEST: Final = timedelta(seconds=PATIENCE_SECONDS)
 """Whatever takes longer than this hangs."""
 INTERESTING: Final = (
@@ -25,9 +28,9 @@ INTERESTING: Final = (
 
 
 def fuzzed(examples: int) -> settings:
-    """The settings of one test: half as many inputs in the quick run, the same each time; many more in the deep."""
+    """The settings of one test: a few inputs in the quick run, the same each time; many in the deep one."""
     return settings(
-        max_examples=examples * DEEP_TIMES if DEEP else max(2, examples // 2),
+        max_examples=examples * DEEP_TIMES if DEEP else max(2, examples // QUICK_PART),
         derandomize=not DEEP,
         database=None,
         deadline=SLOWEST,

@@ -16,6 +16,7 @@ from modelward.daemon.errors import Refused
 from modelward.daemon.fleet import nats_publisher
 from modelward.daemon.fleet.engine import EngineAway, NotOffered
 from modelward.daemon.fleet.keeper import Keeper
+from modelward.daemon.fleet.nats_answers import ServerAnswer
 from modelward.daemon.fleet.nats_connection import NatsAccess
 from modelward.daemon.fleet.nats_engine import NatsEngine
 from modelward.daemon.fleet.nats_names import FLEET, MODELS, PROGRESS, RECORD, REPORTS
@@ -227,11 +228,13 @@ def test_streams_in_which_machines_could_harm_one_another_are_refused(tmp_path: 
     async def work(clients: Clients) -> None:
         connection = clients["operator"].connection
         config = {"name": f"KV_{REPORTS}", "subjects": [f"$KV.{REPORTS}.*"], "allow_direct": True, "storage": "file"}
-        await connection.api(f"STREAM.CREATE.KV_{REPORTS}", config | {"allow_rollup_hdrs": True})
+        await connection.api(f"STREAM.CREATE.KV_{REPORTS}", config | {"allow_rollup_hdrs": True}, ServerAnswer)
         with pytest.raises(Refused, match="could remove the reports of all"):
             await nats_publisher.prepare(connection)
-        await connection.api(f"STREAM.DELETE.KV_{REPORTS}")
-        await connection.api(f"STREAM.CREATE.KV_{REPORTS}", config | {"duplicate_window": 120_000_000_000})
+        await connection.api(f"STREAM.DELETE.KV_{REPORTS}", None, ServerAnswer)
+        await connection.api(
+            f"STREAM.CREATE.KV_{REPORTS}", config | {"duplicate_window": 120_000_000_000}, ServerAnswer
+        )
         with pytest.raises(Refused, match="could fill the server's memory"):
             await nats_publisher.prepare(connection)
 

@@ -73,3 +73,10 @@ def test_numbers_rise_and_no_report_raises_them() -> None:
             next_number(4, wanted)
     reports = [MachineReport("a", sequence=9), MachineReport("b", sequence=5), MachineReport("c", sequence=4)]
     assert [report.name for report in followed_above(5, reports)] == ["b", "a"]
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e20, 1e300])
+def test_a_record_that_would_never_end_is_refused_and_not_a_fault(seconds: float) -> None:
+    made = waves("100%", **CONDITIONS)  # type: ignore[arg-type]
+    with pytest.raises(BadRecord, match="ten years"):
+        drafted("v2", FILES, sequence=1, now=1.8e9, valid_seconds=seconds, sources=["a"], waves=made)
