@@ -7,6 +7,7 @@ and the hidden directory is used by one task at a time.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ from ..fleet.record import FleetRecord
 from ..names import FLEET_PART
 from ..system.background import here
 from ..system.clock import Clock
+from ..system.disk_room import Reserve, disk_room
 
 _STOP_SECONDS: Final = 5.0
 
@@ -73,12 +75,8 @@ class FleetPart:
         """As it is now."""
         root, min_free = self._config().models.root, self._config().disk.min_free
 
-        def read() -> tuple[int, int]:
-            found = os.statvfs(root)
-            return found.f_bavail * found.f_frsize, min_free.of(found.f_blocks * found.f_frsize)
-
         try:
-            self.free_bytes, keep = await asyncio.to_thread(read)
+            self.free_bytes, keep = await asyncio.to_thread(disk_room, root, min_free.of)
             if self._task is None:
                 self._part = await asyncio.to_thread(self._area().seen)
         except OSError as e:
@@ -177,9 +175,7 @@ class FleetPart:
         return True
 
 
-def _require_room(root: Path, reserve: Callable[[int], int], count: int) -> None:
+def _require_room(root: Path, reserve: Reserve, wanted_bytes: int) -> None:
     """Raises OSError where the disk has no room for so much more."""
-    found = os.statvfs(root)
-    free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-    if free - count < reserve(total):
-        raise OSError(28, os.strerror(28))
+    if wanted_bytes > disk_room(root, reserve).bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

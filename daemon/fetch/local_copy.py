@@ -23,8 +23,9 @@ from ...worker.shared.quantities import size
 from ..errors import Refused
 from ..models.upload_rules import MAX_DEPTH, MAX_UPLOAD_BYTES, member_path
 from ..names import is_unfinished
+from ..system.disk_room import Reserve
 from ..system.safe_paths import only_ours_may_change, open_directory, open_file
-from .part_directory import FULL, Reserve, part_directory
+from .part_directory import FULL, part_directory
 
 MAX_FILES: Final = 2_000
 PIECE_BYTES: Final = 8 << 20

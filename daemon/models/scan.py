@@ -234,7 +234,6 @@ def _summary(name: str, top: os.stat_result, walk: _Walk) -> VersionSeen:
         bytes=sum(walk.files.values()),
         files=len(walk.files),
         newest_ns=max(walk.inner_ns, top.st_mtime_ns, top.st_ctime_ns),
-        changed_ns=top.st_ctime_ns,
         renamed_in=_renamed_in(top, walk),
         arriving=_arriving(walk),
         misplaced=tuple(sorted(walk.misplaced)),

@@ -81,7 +81,7 @@ def compile_form(directory: Path, stage: str) -> dict[str, Any]:
     peak = Peak()
     started, cpu = time.perf_counter(), time.process_time()
     if stage == "mapped":
-        made, learned = compiler.compile_mapped(source, out, probe_inputs=probes, flags=cpu_flags()), None
+        made, learned = compiler.compile_mapped(source, out, probe_inputs=probes), None
     else:
         level: Any = "fast" if stage == "fast" else "exact"
         made, learned = compiler.compile_rewritten(

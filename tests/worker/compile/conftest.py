@@ -45,7 +45,7 @@ def compile_it(
         compiled, _ = rewrite(**more)
         if compiled.because != NO_REWRITE:
             return compiled
-        mapped = map_it(**{name: value for name, value in more.items() if name not in ("level", "rewrites")})
+        mapped = map_it(**{name: value for name, value in more.items() if name not in ("level", "rewrites", "flags")})
         return replace(mapped, steps=compiled.steps)
 
     return compile_it
@@ -90,7 +90,7 @@ def rewrite(
 @pytest.fixture
 def map_it(version: Path, clips: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Compiled]:
     def map_it(**more: Any) -> Compiled:
-        arguments = {"probe_inputs": clips, "flags": HERE, "measure": always_better} | more
+        arguments = {"probe_inputs": clips, "measure": always_better} | more
         source = arguments.pop("source", version / "model_quant.onnx")
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
