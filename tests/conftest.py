@@ -23,7 +23,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Programs under test find their modules compiled, whatever the environment of the person who runs the tests: compiling
 # takes as much processor time as all else that a daemon does until it serves.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 # Commands in the tests answer in English, whatever the language of the person who runs them.
 os.environ["LC_ALL"] = "C.UTF-8"
@@ -31,6 +30,8 @@ os.environ["LC_ALL"] = "C.UTF-8"
 import pytest
 from hypothesis import settings
 from tests.good_versions import SHARED
+
+sys.dont_write_bytecode = False
 
 # While tests are collected next to nothing becomes garbage, and each look for some costs more than the one before.
 gc.disable()
