@@ -11,6 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.costly_audio import quiet_flac
+from tests.examples import examples
 
 from modelward.worker.audio import limits, mp3
 from modelward.worker.audio.decode import blocks, decode
@@ -543,7 +544,7 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=6),
