@@ -211,7 +211,10 @@ def _up(running: Worker, loaded: bool) -> bool:
 
 
 class Load:
-    """Constant clients in threads. `ask` makes one request with its client; what it returns or raises is kept."""
+    """Constant clients in threads. `ask` makes one request with its client; what it returns or raises is kept.
+
+    Each takes a short breath between two requests: they must meet what is tested, not keep the machine from it.
+    """
 
     def __init__(self, clients: int, ask: Any) -> None:
         self.answers: list[Any] = []
@@ -247,3 +250,4 @@ class Load:
                 self.answers.append(ask())
             except (httpx.HTTPError, AssertionError, OSError) as e:
                 self.failures.append(repr(e))
+            self._over.wait(0.02)
