@@ -25,7 +25,6 @@ from ..answers.uploads import DIRECTORY, UploadFile
 from ..errors import NotKnown, Refused
 from ..system.safe_paths import open_directory
 from . import upload_rules as rules
-from .unpack_archive import unpack
 from .upload_rules import UploadPlan
 
 PREFIX: Final = ".upload-"
@@ -282,6 +281,8 @@ class UploadArea:
                 os.close(file)
 
     def _unpack(self, root: int, fd: int, plan: UploadPlan, cannot: str, may_go_on: Callable[[], None]) -> int:
+        from .unpack_archive import unpack  # what reads archives is a megabyte, and seldom needed
+
         shutil.rmtree(_FILES, dir_fd=fd)  # what an earlier try left
         os.mkdir(_FILES, 0o750, dir_fd=fd)
         inner, room = os.open(_FILES, _DIRECTORY, dir_fd=fd), self._may_write(root, plan.version)
