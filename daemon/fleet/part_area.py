@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
 from ...worker.shared.durable_files import replace_file, sync_directory
+from ...worker.shared.lean_imports import quick_sha256
 from ...worker.shared.sha256sums import BadSums, parse_sums
 from ...worker.shared.unreadable import UNREADABLE
 from ..names import FLEET_PART
@@ -174,8 +175,8 @@ def member(name: str) -> str:
 
 
 def _sha256(path: Path, end: Callable[[], bool]) -> str:
-    hashed = hashlib.sha256()
+    hashed = quick_sha256()
     with open_regular(path) as file:
         while not end() and (data := file.read(_READ_BYTES)):
             hashed.update(data)
-    return hashed.hexdigest()
+    return str(hashed.hexdigest())
