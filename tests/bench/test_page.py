@@ -285,3 +285,12 @@ def test_what_cannot_be_installed_is_said_by_pips_last_error(tmp_path: Path) -> 
 def test_an_environment_is_known_by_what_this_interpreter_has() -> None:
     assert venvs.here(("pytest",)) == (Path(sys.executable), "")
     assert venvs.here(("no-such-distribution>=1",))[1] == "no-such-distribution>=1 is not installed here"
+
+
+def test_an_aim_that_was_measured_on_a_busy_machine_is_marked() -> None:
+    figures = section(machine(), median_ratio_to_find=1.5)
+    assert "| at most 1.8 | 1.50 |" in render.aims_table({"vnni": {"sweep": figures}})
+    figures["runs"][0]["busy_before"] = 6.2
+    text = render.aims_table({"vnni": {"sweep": figures}})
+    assert "| at most 1.8 | 1.50 † |" in text
+    assert "† Other programs had the processors too" in text
