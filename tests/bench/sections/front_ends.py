@@ -1,9 +1,9 @@
 """From samples to features: ours, asrfront and kaldi-native-fbank. How exact each is, and its share of a request.
 
-Exactness is the largest difference from the features that funasr-onnx computes (tests/vectors), and from ours on the
-clips of the bench and on one with a constant offset. CPU time is taken turn by turn in one process on one thread, in an
-environment of the peers' own. A request is what a worker computes for the same clip: features, one run of the compiled
-form, text. Nothing is imported here that such an environment lacks.
+Exactness is the largest difference from the features that funasr-onnx computes (tests/vectors), and from ours and
+kaldi-native-fbank's on the clips of the bench and on one with a constant offset. CPU time is taken turn by turn in one
+process on one thread, in an environment of the peers' own. A request is what a worker computes for the same clip:
+features, one run of the compiled form, text. Nothing is imported here that such an environment lacks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FrontEnd = Callable[[Any, Any, Any], Any]
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """{"systems": {name: {title, "difference", "from_ours", "seconds": {length: [CPU]}}}, "request_seconds"}."""
+    """{"systems": {name: {title, "difference", "apart", "seconds": {length: [CPU]}}}, "request_seconds"}."""
     from tests.bench.bare import Bare
     from tests.bench.clips import pool
     from tests.bench.peers.peer import Peer
@@ -123,11 +123,11 @@ def _kaldi(library: Any, frontend: Any) -> FrontEnd:
 
 
 def child(given: Path, rounds: int) -> None:
-    """Prints {name: {"difference", "from_ours": {clip: difference}, "seconds"}}."""
+    """Prints {name: {"difference", "apart": {other: {clip: difference}}, "seconds"}}."""
     handed, wanted = np.load(given), np.load(VECTORS / "features.npz")
     shift, scale = handed["shift"], handed["scale"]
     ends = front_ends()
-    found: dict[str, Any] = {name: {"difference": 0.0, "from_ours": {}, "seconds": {}} for name in ends}
+    found: dict[str, Any] = {name: {"difference": 0.0, "apart": {}, "seconds": {}} for name in ends}
     for clip in wanted.files:
         with wave.open(str(VECTORS / f"{clip}.wav")) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
@@ -137,7 +137,9 @@ def child(given: Path, rounds: int) -> None:
     for key in set(handed.files) - {"shift", "scale"}:
         made = {name: features(handed[key], shift, scale) for name, features in ends.items()}
         for name in ends:
-            found[name]["from_ours"][key] = float(np.abs(made[name] - made["modelward"]).max())
+            for other in {"modelward", "kaldi"} & set(ends):
+                far = float(np.abs(made[name] - made[other]).max())
+                found[name]["apart"].setdefault(other, {})[key] = far
     for key in (key for key in handed.files if key.startswith("clip-")):
         taken: dict[str, list[float]] = {name: [] for name in ends}
         for turn in range(rounds + 1):
