@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures, page and pictures go")
     options = parser.parse_args()
     if options.masked and not os.environ.get(facts.MASKED):
-        sys.exit(masking.again())
+        masking.again()
     clips = tuple(float(value) for value in options.clips.split(",") if value)
     plan = Plan(options.dir, options.quick, clips, tuple(filter(None, options.peers.split(","))))
     if options.prepare:

@@ -2,31 +2,36 @@
 
 ONNX Runtime, numpy and sherpa-onnx choose their code by CPUID. In a mount namespace of its own the bench runs with a
 library that is loaded into every process and answers CPUID without those features (`mask.c`), and with a /proc/cpuinfo
-that lists none of them. Clock, caches and memory stay those of the real machine. Nothing outside the namespace changes.
+that lists none of them. Clock, caches and memory stay those of the real machine. Nothing outside the namespace changes,
+and it goes with the last process of the run.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tests.bench.facts import MASKED
 
 SOURCE = Path(__file__).with_name("mask.c")
-HIDDEN = re.compile(r"\b(?:avx512\w*|avx_vnni\w*|amx_\w+)\b")
-TOOLS = ("unshare", "mount", "cc")
-# $1 is the directory with the library and the text; the command follows
+PLACE = Path(tempfile.gettempdir()) / "modelward-bench-mask"  # empty but in the namespace
+TOOLS = ("unshare", "mount", "cc", "sed")
+HIDDEN = r"\b(avx512|avx_vnni|amx_)[a-z0-9_]*"
+# $1 is the place, $2 the source, $3 what is hidden; the command follows
 INSIDE = """
+mount -t tmpfs mask "$1"
+mkdir "$1/etc" "$1/work"
+cc -O2 -shared -fPIC -o "$1/mask.so" "$2" -ldl
+sed -E "s/$3//g" /proc/cpuinfo > "$1/cpuinfo"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc,workdir=$1/work" /etc
 echo "$1/mask.so" > /etc/ld.so.preload
 mount --bind "$1/cpuinfo" /proc/cpuinfo
-shift
+shift 3
 exec "$@"
 """
 
@@ -42,25 +47,15 @@ def missing() -> str:
     return ""
 
 
-def run(command: Sequence[str]) -> int:
-    """The command's exit status, run with the features masked. Raises RuntimeError where that cannot be had."""
+def become(command: Sequence[str]) -> NoReturn:
+    """The command takes the place of this process, with the features masked. Raises RuntimeError where it cannot."""
     if because := missing():
         raise RuntimeError(f"cannot measure: {because}")
-    with tempfile.TemporaryDirectory(prefix="bench-mask-") as made:
-        place = Path(made)
-        subprocess.run(["mount", "-t", "tmpfs", "bench-mask", made], check=True)
-        try:
-            (place / "etc").mkdir()
-            (place / "work").mkdir()
-            (place / "cpuinfo").write_text(HIDDEN.sub("", Path("/proc/cpuinfo").read_text()))
-            library = ["cc", "-O2", "-shared", "-fPIC", "-o", str(place / "mask.so"), str(SOURCE), "-ldl"]
-            subprocess.run(library, check=True)
-            inside = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", INSIDE, "sh", made, *command]
-            return subprocess.run(inside, env={**os.environ, MASKED: "1"}, check=False).returncode
-        finally:
-            subprocess.run(["umount", made], check=True)
+    PLACE.mkdir(exist_ok=True)
+    inside = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", INSIDE, "sh"]
+    os.execvpe("unshare", [*inside, str(PLACE), str(SOURCE), HIDDEN, *command], {**os.environ, MASKED: "1"})
 
 
-def again() -> int:
+def again() -> NoReturn:
     """This program with the same words, masked."""
-    return run([sys.executable, "-m", "tests.bench", *sys.argv[1:]])
+    become([sys.executable, "-m", "tests.bench", *sys.argv[1:]])
