@@ -56,10 +56,9 @@ newcomer: .venv/dev $(LINKS)  ## type the blocks of README.md in a bare Debian (
 RUN := PYTHONPATH=.imports OPENBLAS_NUM_THREADS=1 $(BIN)/python
 BENCH := $(RUN) -m tests.bench
 
-bench: .venv/dev  ## modelward beside the others in int8 and fp32, into docs/benchmarks.md, and what compiling gains; 70 minutes
+bench: .venv/dev  ## modelward beside the others, into docs/benchmarks.md, under the kind of this processor; 90 minutes
 	$(BENCH) --prepare
 	$(BENCH)
-	$(RUN) tests/bench/compile_bench.py /var/tmp/modelward-bench/compile
 
 SECONDS ?= 600
 SOAK_SEED := $(if $(SEED),--seed $(SEED))
