@@ -59,7 +59,7 @@ import sys
 before = set(sys.modules)
 from modelward.daemon.cli import main
 main(["health", "--socket", "/x"])
-print(*(sys.modules.keys() - before))
+print(*(name for name in sys.modules.keys() - before if sys.modules[name].__spec__))  # what stands for others has none
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
