@@ -253,8 +253,8 @@ def _renamed_in(top: os.stat_result, walk: _Walk) -> bool:
     the file's. A rename of the directory sets its change time alone (ext4, xfs, btrfs, tmpfs), later than everything in
     it. `cp -a`, `mv` between file systems, rsync and tar set the directory's times when its content is complete, with
     the same trace. So a change time above the modification time and not below any time inside means: whole. A plain
-    `cp -r` never shows it (both times are equal), nor does a directory in which a file was written afterwards. A chmod of
-    the directory in the middle of a copy would, until the next write. Then the validator rejects a half copy. The
+    `cp -r` never shows it (both times are equal), nor does a directory in which a file was written afterwards. A chmod
+    of the directory in the middle of a copy would, until the next write. Then the validator rejects a half copy. The
     finished one has other files, so it is judged again. Times from another system's clock, or set in the future, only
     lead to False, which costs the quiet time.
     """
