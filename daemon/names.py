@@ -1,7 +1,7 @@
 """Which names of the model root's entries may be versions.
 
-Pure. Names that begin with `.`, end as unfinished copies do, or are a file system's own are ignored; those that begin
-with `-`, are only spaces or can't be printed are ignored too, and reported.
+Pure. Names are ignored that begin with `.`, end as unfinished copies do, or are a file system's own. Those that begin
+with `-`, are only spaces or can't be printed are ignored and reported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The command line: one table of verbs, one file a verb, loaded only when it is called.
 
-`main` is the only place where an error becomes text and an exit status: 0 done, 1 refused or failed, 2 usage or bad
-configuration, 3 daemon not reachable, 130 interrupted. A verb's file has `arguments(parser)` and `run(args) -> int`.
+`main` is the only place where an error becomes text and an exit status. 0: done, 1: refused or failed, 2: usage or bad
+configuration, 3: daemon not reachable, 130: interrupted. A verb's file has `arguments(parser)` and `run(args) -> int`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Brings a version from another place into the model root: lists, chooses, checks the room, downloads, renames in.
 
 It is used by commands, never by the daemon's own rounds. What came is kept after a failure, and the same fetch
-continues. Invariants: every file has its promised length and digest; the version gets a list of its checksums, so that
-it is validated at once; nothing that is there is replaced.
+continues. Invariants: every file has its promised length and digest. The version gets a list of its checksums, so that
+it is validated at once. Nothing that is there is replaced.
 """
 
 from __future__ import annotations

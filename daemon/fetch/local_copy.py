@@ -114,8 +114,8 @@ def _add(progress: CopyProgress, before: int, total: int, there: int) -> None:
 
 
 def boundary_of(source: Path) -> Path:
-    """The directory within which links of a version may lead: the source itself, or its repository in a cache of
-    Hugging Face, where a version is links to files beside it. A link that is named as the source is followed.
+    """The directory within which links of a version may lead. It is the source itself, or its repository in a cache of
+    Hugging Face, where a version consists of links to files beside it. A link that is named as the source is followed.
     """
     place = Path(os.path.realpath(source))
     if place.parent.name == "snapshots" and place.parent.parent.name.startswith(_CACHE_PREFIX):

@@ -1,9 +1,9 @@
 """What one machine does next about the wanted version: nothing, wait, or one step on the way to it. Pure.
 
 It brings the version into the model root and requests it once. All else is the local road: judgement, canary, bake, and
-the way back. Invariants: nothing begins before its wave is open here and by the signed pauses; a version is renamed in
-only when its digests were proved; what an operator does on this machine later is not undone. Only the record that is
-followed counts, so a machine that was away passes over what came between.
+the way back. Invariants: nothing begins before its wave is open here and the signed pauses are over. A version is
+renamed in only when its digests were proved. What an operator does on this machine later is not undone. Only the record
+that is followed counts, so a machine that was away passes over what came between.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class AgentFacts(Struct, frozen=True):
 
     `keep_free_bytes` must stay free. `retry_at` is when a source may be requested again, `fetch_trouble` why not
     before; `ended` why the record begins nothing any more. `followed_seconds` is for how long the record has been
-    followed, by a clock that only counts: where the wall clock is late, the time is at least so much after the record's
+    followed, by a clock that only counts. Where the wall clock is late, the time is at least so much after the record's
     issue.
     """
 

@@ -1,8 +1,8 @@
 """The record of a fleet: which version is wanted, from when, and in which waves. Pure.
 
 It is canonical JSON: sorted keys, no spaces, no key twice, so that the same content is the same bytes. A field that is
-not known here is refused, because it may forbid something: `format` rises with each new field, and a machine that is
-older than the record keeps what it serves. Invariant: a record that was read is within every limit.
+not known here is refused, because it may forbid something. `format` rises with each new field. A machine that is older
+than the record keeps what it serves. Invariant: a record that was read is within every limit.
 """
 
 from __future__ import annotations

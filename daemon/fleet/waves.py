@@ -31,8 +31,9 @@ Standing = Literal["serving", "failed", "pending", "blocked", "silent", "late"]
 
 
 class WaveProgress(Struct, frozen=True, omit_defaults=True):
-    """How far a record has come: what keepers agree on. `open` is how many waves are open, `met_at` since when the last
-    one is good enough (0: it is not), `halted` why it halts ("": it does not), `attempt` which try this is."""
+    """How far a record has come: what keepers agree on. `open` is how many waves are open. `met_at` is since when the
+    last one is good enough; 0: it is not. `halted` is why it halts; "": it does not. `attempt` counts the tries.
+    """
 
     sequence: int = 0
     open: int = 0

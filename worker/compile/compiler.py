@@ -95,11 +95,11 @@ def compile_rewritten(
 ) -> tuple[Compiled, Recipe | None]:
     """The form with the rewrites that `level` allows and that are faster here, and what was learned about the graph.
 
-    `flags` (see `key.flags_in`) are those of the processor that the form is for.
-    With a `recipe` (for this graph, machine, level and number of threads) its steps are applied without trials, and
-    bits are compared on five seconds of each clip: what depends on the length was proved when the recipe was made. If
-    the result is not proved, steps are tried once. `progress` is called with each piece of work that begins. Of a model
-    with more than `small_bytes` of weights, steps are tried on a part. The rest is as in `compile_mapped`.
+    `flags` (see `key.flags_in`) are those of the processor that the form is for. A `recipe` is for this graph, machine,
+    level and number of threads. Its steps are applied without trials, and bits are compared on five seconds of each
+    clip: what depends on the length was proved when the recipe was made. If the result is not proved, steps are tried
+    once. `progress` is called with each piece of work that begins. Of a model with more than `small_bytes` of weights,
+    steps are tried on a part. The rest is as in `compile_mapped`.
     """
     full, short, known = (probes(probe_inputs, extent, one_clip=one_clip) for extent in (FULL, SHORT, KNOWN))
     flags = frozenset(flags)
