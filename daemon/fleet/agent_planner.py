@@ -9,8 +9,8 @@ that is followed counts, so a machine that was away passes over what came betwee
 from __future__ import annotations
 
 import hashlib
+import zoneinfo
 from typing import Final, Literal
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -82,7 +82,7 @@ class AgentFacts(Struct, frozen=True):
     retry_at: float = 0.0
     ended: str = ""
     followed_seconds: float = 0.0
-    zone: ZoneInfo | None = None
+    zone: zoneinfo.ZoneInfo | None = None
 
 
 class AgentStep(Struct, frozen=True):
@@ -218,7 +218,7 @@ def _window_closed(record: FleetRecord, facts: AgentFacts, begun: BegunRecord, n
     return AgentStep("wait", "waiting", f"{record.version} is here and waits for its window", begun, at)
 
 
-def is_open(window: WaveWindow, zone: ZoneInfo | None, now: float) -> bool:
+def is_open(window: WaveWindow, zone: zoneinfo.ZoneInfo | None, now: float) -> bool:
     """Whether the window is open by local time."""
     began = last_begin(parse(window.start), zone, now, window.for_)
     return began is not None and now < began + window.for_

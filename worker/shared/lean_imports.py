@@ -17,7 +17,19 @@ from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, Final
 
-SELDOM: Final = ("ssl", "asyncio.sslproto", "http.client", "logging.config")
+SELDOM: Final = (
+    "ssl",
+    "asyncio.sslproto",
+    "http.client",
+    "http.cookies",
+    "logging.config",
+    "bz2",
+    "lzma",
+    "calendar",
+    "locale",
+    "tokenize",
+    "zoneinfo",
+)
 """Modules of the standard library that others import at once, and that a daemon or a worker mostly never uses."""
 READ_BEFORE: Final = {"ssl": {"CERT_NONE": 0, "PROTOCOL_TLS_SERVER": 17, "SSLSocket": type("SSLSocket", (), {})}}
 """What others read of late modules though they don't use them. Uvicorn: defaults of its options, which OpenSSL does not
