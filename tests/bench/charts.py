@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.bench import sums, svg
-from tests.bench.kinds import KINDS, PICTURE, Kind, Results
+from tests.bench.kinds import KINDS, PICTURE, Results
 from tests.bench.precision import SECTION, Precision
 from tests.bench.tables import length
 from tests.bench.timeline import timeline
@@ -20,17 +20,12 @@ def pictures(results: Results) -> dict[str, str]:
     for kind, sections in results.items():
         for precision, name in SECTION.items():
             if name in sections:
-                found[PICTURE.format(name, kind)] = _serving(precision, _words(kind), sections[name])
+                found[PICTURE.format(name, kind)] = _serving(precision, KINDS[kind], sections[name])
         if "sharing" in sections:
-            found[PICTURE.format("sharing", kind)] = _sharing(_words(kind), sections["sharing"])
+            found[PICTURE.format("sharing", kind)] = _sharing(KINDS[kind], sections["sharing"])
         if "replacing" in sections:
-            found[PICTURE.format("replacing", kind)] = _replacing(_words(kind), sections["replacing"])
+            found[PICTURE.format("replacing", kind)] = _replacing(KINDS[kind], sections["replacing"])
     return found
-
-
-def _words(kind: Any) -> str:
-    known: Kind = kind
-    return KINDS[known]
 
 
 def _serving(precision: Precision, kind: str, section: dict[str, Any]) -> str:

@@ -7,10 +7,9 @@ heading of its own on the page. A machine whose features were masked (see `maski
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["amx", "vnni", "avx2", "arm", "other"]
-KINDS: dict[Kind, str] = {
+KINDS = {
     "amx": "AMX",
     "vnni": "VNNI",
     "avx2": "AVX2 without VNNI",
@@ -23,7 +22,7 @@ Results = dict[str, dict[str, Any]]
 """Kind → section → figures."""
 
 
-def kind_of(machine: dict[str, Any]) -> Kind:
+def kind_of(machine: dict[str, Any]) -> str:
     flags = set(machine["flags"])
     if machine.get("architecture", "x86_64") in ("aarch64", "arm64"):
         return "arm"

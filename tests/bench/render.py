@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from tests.bench import summaries, tables, work_tables
 from tests.bench.aims import aims
 from tests.bench.causes import causes
-from tests.bench.kinds import KINDS, Kind, Results, in_order
+from tests.bench.kinds import KINDS, Results, in_order
 from tests.bench.precision import SECTION
 
 HEAD = """# Benchmarks
@@ -77,14 +77,10 @@ def page(results: Results) -> str:
         number += 1
         parts.append(f"## {number}. {title}\n")
         if summary is not None and len(measured) > 1:
-            parts.append(summary({words(kind): section for kind, section in measured.items()}))
+            parts.append(summary({KINDS[kind]: section for kind, section in measured.items()}))
         for kind, section in measured.items():
-            parts.append(f"### {title}: {words(kind)}\n\n{_measured(section)}\n{body(kind, section)}")
+            parts.append(f"### {title}: {KINDS[kind]}\n\n{_measured(section)}\n{body(kind, section)}")
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
-
-
-def words(kind: str) -> str:
-    return KINDS[cast("Kind", kind)]
 
 
 def machines(results: Results) -> str:
@@ -92,7 +88,7 @@ def machines(results: Results) -> str:
     rows = []
     for kind in in_order(results):
         for name, found in _machines(results[kind]).items():
-            rows.append((words(kind), name, ", ".join(sorted(found))))
+            rows.append((KINDS[kind], name, ", ".join(sorted(found))))
     return "## Processors\n\n" + tables.table(("kind", "machine", "measured"), rows) if rows else ""
 
 
@@ -127,12 +123,12 @@ def aims_table(results: Results) -> str:
     if not lines:
         return ""
     rows = [(what, aim, *(cells.get(kind, "–") for kind in kinds)) for (what, aim), cells in lines.items()]
-    text = "## Aims\n\n" + tables.table(("", "aim", *map(words, kinds)), rows)
+    text = "## Aims\n\n" + tables.table(("", "aim", *(KINDS[kind] for kind in kinds)), rows)
     text += BUSY_NOTE if "†" in text else ""
     for kind in kinds:
         missed = {aim.name for aim in found[kind] if aim.met is False}
         why = causes(results[kind], missed)
-        text += f"\n{words(kind)}, what was missed:\n" if why else ""
+        text += f"\n{KINDS[kind]}, what was missed:\n" if why else ""
         text += "".join(f"\n- {cause}" for cause in why) + ("\n" if why else "")
     masked = any(section["machine"].get("masked") for sections in results.values() for section in sections.values())
     return text + (MASKING if masked else "")
