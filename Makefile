@@ -39,7 +39,7 @@ JOBS ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
 # Both runs share one directory for what is made once; the second collects the few files that have something for it.
 test: .venv/collected $(LINKS)  ## JOBS=1 for one after the other
 	@status=0; shared=$$(mktemp -d); export MODELWARD_TESTS_SHARED=$$shared; trap 'rm -rf "$$shared"' EXIT; \
-	$(BIN)/pytest -n $(JOBS) -m "not alone" || status=$$?; \
+	$(BIN)/pytest -n $(JOBS) -m "not alone and not bench" || status=$$?; \
 	$(BIN)/pytest -m alone $$(grep -rlE 'pytest\.mark\.alone' --include='test_*.py' tests) || status=$$?; \
 	exit $$status
 

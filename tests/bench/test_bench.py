@@ -14,7 +14,7 @@ from tests.bench.peers.peer import RECOGNIZER
 from tests.bench.precision import FILE, SECTION
 from tests.support import PATIENCE_SECONDS, ended_after, modules
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.bench]
 ROOT = Path(__file__).resolve().parents[2]
 
 

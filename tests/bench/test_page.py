@@ -276,6 +276,7 @@ def test_waiting_while_a_worker_is_free_counts_against_the_aim() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.bench
 def test_what_cannot_be_installed_is_said_by_pips_last_error(tmp_path: Path) -> None:
     made = venvs.environment(tmp_path, "none", (f"modelward-is-not-there @ file://{tmp_path}/none",))
     assert made.python is None
