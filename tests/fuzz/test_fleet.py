@@ -221,7 +221,13 @@ def test_what_a_publisher_writes_is_a_record_or_a_reason(
     try:
         waves = publishing.waves(words, success_percent=success, max_errors=0, pause_seconds=pause)
         made = publishing.drafted(
-            "v2", Manifest("ab" * 32, "", 5), sequence=1, now=WHOLE.issued_at, valid_seconds=valid, sources=["v2"], waves=waves
+            "v2",
+            Manifest("ab" * 32, "", 5),
+            sequence=1,
+            now=WHOLE.issued_at,
+            valid_seconds=valid,
+            sources=["v2"],
+            waves=waves,
         )
         text = sign_record(made, KEY)
     except BadRecord as e:
