@@ -27,6 +27,7 @@ from tests.fleet_promises import (  # noqa: F401  # they run here
 from tests.support import eventually
 
 from modelward.daemon.cli.fleet_server import FleetPlace, on_server
+from modelward.daemon.fleet.nats_engine import NatsEngine
 
 pytestmark = pytest.mark.system
 
@@ -58,7 +59,10 @@ class NatsFleet(Fleet):
         return FleetPlace(self.server.url, str(self.operator))
 
     def put_record(self, text: bytes) -> None:
-        on_server(self._place, lambda engine: engine.keep_record(text))
+        async def work(engine: NatsEngine) -> bool:
+            return await engine.keep_record(text, (await engine.kept_record()).revision)
+
+        assert on_server(self._place, work)
 
     def record_text(self) -> bytes:
         return on_server(self._place, lambda engine: engine.record())
@@ -148,7 +152,11 @@ def test_a_server_that_hangs_restarts_or_loses_all_costs_nothing(fleet: NatsFlee
         )  # nothing is left that knows better
         fleet.await_refused("it is an old one")
         eventually(lambda: json.loads(fleet.fleet("status", "--json"))["overview"]["total"] == len(ALL))
-        assert f"record {last.sequence + 1} wants {last.version}" in fleet.publish(last.version, "100%")
+        again = "publish", fleet.site / last.version, "--key", fleet.key, "--waves", "100%", "--pause", "0s"
+        status, printed = command(*again, *fleet.access)
+        assert status == 1 and f"{len(ALL)} machines report that they follow a higher number" in printed, printed
+        printed = fleet.publish(last.version, "100%", "--sequence", last.sequence + 1)
+        assert f"record {last.sequence + 1} wants {last.version}" in printed
         fleet.await_all(last.version)
         fleet.await_done()
 
