@@ -194,7 +194,7 @@ class NatsConnection:
                         await self._if_alive(client, stream)
                         raise
                     number = message.subject.rpartition(".")[2]
-                    if number.isdigit() and given <= int(number) < asked:
+                    if number.isascii() and number.isdecimal() and given <= int(number) < asked:
                         waiting[int(number)] = _stored(message, stream)
                 yield waiting.pop(given)
                 given += 1

@@ -68,7 +68,12 @@ def facts(**more: Any) -> AgentFacts:
         # the version is here
         ({"wanted": LocalVersion(False, "accepted")}, OPEN, "wait", "blocked", "another version with the name v2"),
         ({"wanted": LocalVersion(True, "judging")}, OPEN, "wait", "judging", ""),
-        ({"wanted": LocalVersion(True, "rejected", "golden")}, OPEN, "nothing", "failed", "golden"),
+        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(7)}, OPEN, "nothing", "failed", "golden"),
+        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, OPEN, "judge_again", "judging", ""),
+        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, WaveProgress(7, 0), "nothing",
+         "failed", "golden"),
+        ({"held": True}, OPEN, "wait", "blocked", "held on this machine"),
+        ({"begun": BegunRecord(7, 1, True), "serving": "v9"}, OPEN, "nothing", "drifted", "serves v9: v2 was removed"),
         ({"wanted": LocalVersion(True, "rejected", "golden")}, WaveProgress(7, 1, 2), "judge_again", "judging", ""),
         ({"wanted": LocalVersion(True, "accepted", live=True)}, None, "nothing", "serving", ""),
         ({"wanted": LocalVersion(True, "accepted")}, OPEN, "activate", "judging", "goes live"),
