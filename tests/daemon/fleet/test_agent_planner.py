@@ -68,8 +68,10 @@ def facts(**more: Any) -> AgentFacts:
         # the version is here
         ({"wanted": LocalVersion(False, "accepted")}, OPEN, "wait", "blocked", "another version with the name v2"),
         ({"wanted": LocalVersion(True, "judging")}, OPEN, "wait", "judging", ""),
-        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(7)}, OPEN, "nothing", "failed", "golden"),
-        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, OPEN, "judge_again", "judging", ""),
+        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(7)}, OPEN, "nothing",
+         "failed", "golden"),
+        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, OPEN, "judge_again",
+         "judging", ""),
         ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, WaveProgress(7, 0), "nothing",
          "failed", "golden"),
         ({"held": True}, OPEN, "wait", "blocked", "held on this machine"),
