@@ -23,10 +23,10 @@ pytestmark = pytest.mark.system
 OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
 
 
-def faulty(build: Build, notes: Path, shift: int = 0, **settings: dict[str, object]) -> House:
+def faulty(build: Build, notes: Path, **settings: dict[str, object]) -> House:
     house = build(**settings)
     notes.mkdir()
-    house.module = ("tests.faulty_daemon", str(notes), str(shift))
+    house.module = ("tests.faulty_daemon", str(notes))
     good_version(house.models, OLD)
     return house
 
@@ -67,13 +67,11 @@ def live_through_much(house: House, panel_port: int) -> None:
         eventually(lambda: house.serves(NEW))
 
 
-@pytest.mark.parametrize("shift", [0, 4])
-def test_each_part_fails_once_and_no_request_does(build: Build, tmp_path: Path, shift: int) -> None:
+def test_each_part_fails_once_and_no_request_does(build: Build, tmp_path: Path) -> None:
     notes, port = tmp_path / "notes", free_port()
     house = faulty(
         build,
         notes,
-        shift,
         panel={"listen": f"127.0.0.1:{port}", "token_file": "none"},
         validation={"compile": "exact"},
         disk={"check": 1},
