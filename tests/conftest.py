@@ -45,6 +45,11 @@ settings.load_profile("house")
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "tests/browser/",
+    "tests/system/test_systemd.py",
+    "tests/system/test_fleet.py",
+    "tests/system/test_compiled.py",
+    "tests/system/test_arrivals.py",
+    "tests/system/test_jobs.py",
     "tests/system/",
     "tests/test_documents.py",
     "tests/daemon/cli/test_demo.py",
