@@ -22,6 +22,7 @@ import msgspec
 from .protocol import WorkerSettings
 from .sandbox.worker_sandbox import Confinement, confine
 from .shared.lean_imports import import_less, lasting
+from .shared.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from .shared.logs import LogFiles
@@ -62,7 +63,7 @@ def read_settings(arguments: list[str]) -> WorkerSettings:
         if e.code == 0:  # --help
             raise
         raise CannotBoot("its arguments cannot be read") from e
-    except (msgspec.DecodeError, UnicodeEncodeError) as e:
+    except UNREADABLE as e:
         raise CannotBoot(f"its settings can't be read: {e}") from e
 
 

@@ -56,8 +56,8 @@ def next_begin(times: CronTimes, zone: zoneinfo.ZoneInfo | None, wall: float) ->
 def _begins(times: CronTimes, zone: zoneinfo.ZoneInfo | None, day: date, wall: float, way: int) -> Iterator[float]:
     """The begins of a day that may be the nearest after `wall` (`way` 1) or before it (-1): some hours of them.
 
-    An hour is passed over when it lies wholly on the other side of `wall`, or behind one that was found on this side:
-    with CLOCK_SECONDS between, because a changed clock puts moments out of order.
+    An hour is passed over when it lies wholly on the other side of `wall`, or behind one that was found on this side.
+    CLOCK_SECONDS lie between, because a changed clock puts moments out of order.
     """
     if not times.on(day):
         return

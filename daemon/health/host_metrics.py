@@ -1,4 +1,5 @@
-"""Reads the figures of the machine and of our processes from /proc.
+"""Reads the figures of the machine and of our processes, from psutil, and from /proc where psutil has less or costs
+more.
 
 A figure that cannot be read is absent, never 0. Durations are counters in seconds; the caller computes rates. It runs
 six times a minute, so it reads each file once and only for what is used.
@@ -12,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import psutil
 from msgspec import Struct, field
 
 from ..system import cgroups
-from ..system.safe_read import MAX_KERNEL_BYTES, kernel_text
+from ..system.safe_read import kernel_text
 
 RESOURCES: Final = ("cpu", "io", "memory")
-MAX_LINE_BYTES: Final = 512
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGESIZE")
 
@@ -56,7 +57,14 @@ class Machine(Struct, frozen=True):
 
 def read_machine(processes: Mapping[str, int], proc: Path = Path("/proc")) -> Machine:
     """All current figures. `processes` maps names to pids; a process that has ended is left out."""
-    busy, idle = _processors(proc)
+    busy = idle = None
+    try:
+        times = psutil.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        # guest time is in user time already
+        busy = sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    except (OSError, RuntimeError, psutil.Error):
+        pass
     total, available, used, swap = _memory(proc)
     pressure = [line for resource in RESOURCES for line in _pressure(f"{proc}/pressure/{resource}", resource)]
     return Machine(
@@ -70,18 +78,6 @@ def read_machine(processes: Mapping[str, int], proc: Path = Path("/proc")) -> Ma
         oom_kills=_oom_kills(proc),
         processes={name: found for name, pid in processes.items() if (found := _process(pid)) is not None},
     )
-
-
-def _processors(proc: Path) -> tuple[float | None, float | None]:
-    """Busy and idle seconds of all processors since the start of the machine (proc_stat(5))."""
-    name, *fields = _read(f"{proc}/stat", MAX_LINE_BYTES).split("\n", 1)[0].split() or [""]
-    # user, nice, system, idle, iowait, irq, softirq, steal; what follows is in user and nice already. Old kernels have
-    # fewer.
-    ticks = [int(field) for field in fields[:8] if field.isdigit() and len(field) < 20]
-    if name != "cpu" or len(ticks) < 4:
-        return None, None
-    idle = sum(ticks[3:5])
-    return (sum(ticks) - idle) / _TICK, idle / _TICK
 
 
 def _memory(proc: Path) -> tuple[int | None, int | None, float | None, float | None]:
@@ -120,7 +116,7 @@ def _counter(text: str, name: str) -> int | None:
 
 
 def _process(pid: int) -> ProcessFigures | None:
-    """From one file and one status (proc_pid_stat(5))."""
+    """From one file and one status (proc_pid_stat(5)); psutil reads five files for the same, and lists a directory."""
     try:
         fields = kernel_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
         if fields[0] in "ZX":
@@ -132,10 +128,10 @@ def _process(pid: int) -> ProcessFigures | None:
         return None  # it ended meanwhile, or the pid belongs to another program
 
 
-def _read(path: str, most_bytes: int = MAX_KERNEL_BYTES) -> str:
+def _read(path: str) -> str:
     """A file of /proc; "" when it is not there."""
     try:
-        return kernel_text(path, most_bytes)
+        return kernel_text(path)
     except OSError:
         return ""
 
