@@ -36,7 +36,7 @@ QUIET_SECONDS: Final = 30.0
 
 
 class JobKeeping:
-    """See the module. `clock_trouble` reads the clocks, on a thread: why the wall clock is not trusted, "" while it is."""
+    """See the module. `clock_trouble` gives why the wall clock is not trusted, "" while it is; called on a thread."""
 
     name = JOBS
 
