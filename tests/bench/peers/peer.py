@@ -15,6 +15,8 @@ from pathlib import Path
 from tests.bench.clips import FORM_TYPE, Clip
 from tests.bench.load import Answer, post
 
+RECOGNISES = ("numpy", "onnxruntime", "msgspec")
+"""What the recogniser that several peers share imports: see recognizer.py."""
 CORES = len(os.sched_getaffinity(0))
 
 
