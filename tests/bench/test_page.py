@@ -290,6 +290,13 @@ def test_an_environment_is_known_by_what_this_interpreter_has() -> None:
     assert venvs.here(("no-such-distribution>=1",))[1] == "no-such-distribution>=1 is not installed here"
 
 
+def test_aims_are_in_the_order_of_the_page_whatever_kind_has_them() -> None:
+    sweep = section(machine(), median_ratio_to_find=1.5)
+    fleet = section(machine(), rounds=[{"ours_seconds": 1.0, "bare_seconds": 1.0}])
+    text = render.aims_table({"amx": {"fleet": fleet}, "vnni": {"sweep": sweep}})
+    assert text.index("| 1.50 |") < text.index("| 1.00 |")
+
+
 def test_an_aim_that_was_measured_on_a_busy_machine_is_marked() -> None:
     figures = section(machine(), median_ratio_to_find=1.5)
     assert "| at most 1.8 | 1.50 |" in render.aims_table({"vnni": {"sweep": figures}})
