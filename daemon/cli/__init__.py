@@ -1,7 +1,7 @@
 """The command line: one table of verbs, one file a verb, loaded only when it is called.
 
-`main` is the only place where an error becomes text and an exit status: 0 done, 1 refused or failed, 2 usage or bad
-configuration, 3 daemon not reachable, 130 interrupted. A verb's file has `arguments(parser)` and `run(args) -> int`.
+`main` is the only place where an error becomes text and an exit status. 0: done, 1: refused or failed, 2: usage or bad
+configuration, 3: daemon not reachable, 130: interrupted. A verb's file has `arguments(parser)` and `run(args) -> int`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
+from ...worker.shared.lean_imports import import_late
 from ..errors import BadConfig, BadUsage, ModelwardError
 from .language import HelpFormatter, choose, discard, prepared_streams, say, sentence_of
 
@@ -63,6 +64,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status; says on standard error why when it is not 0."""
+    import_late("ssl", "asyncio.sslproto")  # a quarter of a short command's time; its socket needs no TLS
     words = list(sys.argv[1:] if argv is None else argv)
     prepared_streams()
     choose(words, os.environ)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..errors import ModelwardError
 from .client import Client
+from .columns import shorten
 from .language import label, local_text
-from .render import clean, shorten, terminal_columns
+from .render import clean, terminal_columns
 
 if TYPE_CHECKING:
     from ..answers.rollouts import RolloutAnswer

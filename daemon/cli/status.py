@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import ModelwardError, Unreachable
 from ..units import percent, size, span
 from .client import Client
+from .columns import padded
 from .language import label, local_text
 from .options import client, json_option, socket_option
 from .progress import describe, waits
@@ -19,7 +20,6 @@ from .render import (
     clean,
     colours,
     local,
-    padded,
     paint,
     table,
     terminal_columns,

@@ -40,11 +40,18 @@ class ServerAnswer(Struct, frozen=True):
     error: ServerTrouble | None = None
 
 
+class PurgeAnswer(ServerAnswer, frozen=True):
+    """`purged` is how many messages went."""
+
+    purged: int = 0
+
+
 class StreamConfig(Struct, frozen=True):
-    """What counts of a stream's configuration."""
+    """What counts of a stream's configuration; `duplicate_window` is in nanoseconds."""
 
     allow_direct: bool = False
     allow_rollup_hdrs: bool = False
+    duplicate_window: int = 0
 
 
 class StreamState(Struct, frozen=True):

@@ -73,6 +73,15 @@ class _BoundedParser(Parser):
             raise ErrProtocol
 
 
+class _TlsClient(Client):
+    """Gives no server a secret before the connection is encrypted: the client by itself leaves that to the server."""
+
+    def _connect_command(self) -> bytes:
+        if not self._server_info.get("tls_required"):
+            raise nats.errors.Error("the server offers no TLS, and tls:// or a ca_file requires it")
+        return super()._connect_command()
+
+
 class NatsConnection:
     """See the module. `news` is set when a message of a subject in `wakes` comes; not while there is no connection."""
 
@@ -103,7 +112,7 @@ class NatsConnection:
                 options = await asyncio.to_thread(_options, self._access, server)
             except (OSError, ValueError) as e:
                 raise EngineAway(f"cannot read what the server requires: {e}") from e
-            client = Client()
+            client = _TlsClient() if "tls" in options else Client()
             client._ps = _BoundedParser(client)
             self._last_error, self._broken = "", False
             try:

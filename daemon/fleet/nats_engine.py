@@ -14,14 +14,15 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from ..config.fleet_checks import MACHINE_NAME
 from ..system.clock import Clock
-from .engine import EngineAway, KeptProgress, LeaseTaken, NotOffered
-from .nats_answers import MAX_CHUNK_BYTES, ServerAnswer, StoredObject, StreamAnswer, decoded
+from .engine import EngineAway, KeptProgress, KeptRecord, LeaseTaken, NotOffered
+from .nats_answers import MAX_CHUNK_BYTES, PurgeAnswer, ServerAnswer, StoredObject, StreamAnswer, decoded
 from .nats_connection import NatsAccess, NatsConnection, StoredMessage
 from .nats_names import FLEET, LEASE, PROGRESS, RECORD, REPORTS
 from .reports import BadReport, MachineReport, ReceivedReport, decode_report, encode_report
 from .signature import MAX_SIGNED_BYTES
-from .waves import WaveProgress
+from .waves import WaveProgress, possible
 
 WRONG_LAST_SEQUENCE: Final = 10071
 MAX_RECORDS: Final = 100
@@ -45,10 +46,10 @@ class NatsEngine:
         """The lease of another keeper: its revision, and since when it has been seen, monotonic seconds."""
 
     async def record(self) -> bytes:
-        found = await self.connection.last(f"KV_{FLEET}", RECORD)
-        if found is None:
+        kept = await self.kept_record()
+        if not kept.revision:
             raise NotOffered("no record was published yet")
-        return found.data[: MAX_SIGNED_BYTES + 1]
+        return kept.text
 
     async def records(self) -> list[bytes]:
         """The last few records, the oldest first. Raises EngineAway."""
@@ -101,9 +102,11 @@ class NatsEngine:
                 return
         raise EngineAway(f"there are more than {MAX_REPORTS} reports")
 
-    async def drop_report(self, name: str) -> None:
+    async def drop_report(self, name: str) -> bool:
+        if not MACHINE_NAME.fullmatch(name):  # `*` would be the reports of all
+            return False
         body = {"filter": f"$KV.{REPORTS}.{name}"}
-        await self.connection.api(f"STREAM.PURGE.KV_{REPORTS}", body, ServerAnswer)
+        return bool((await self.connection.api(f"STREAM.PURGE.KV_{REPORTS}", body, PurgeAnswer)).purged)
 
     # what keepers agree on
 
@@ -111,13 +114,18 @@ class NatsEngine:
         found = await self.connection.last(f"KV_{FLEET}", PROGRESS)
         if found is None:
             return KeptProgress(WaveProgress())
-        return KeptProgress(_decoded(found, WaveProgress), found.sequence)
+        progress = _decoded(found, WaveProgress)
+        return KeptProgress(progress if possible(progress) else WaveProgress(), found.sequence)
 
     async def keep_progress(self, progress: WaveProgress, revision: int) -> bool:
         return await self._put(PROGRESS, msgspec.json.encode(progress), revision)
 
-    async def keep_record(self, text: bytes) -> None:
-        await self._put(RECORD, text)
+    async def kept_record(self) -> KeptRecord:
+        found = await self.connection.last(f"KV_{FLEET}", RECORD)
+        return KeptRecord(found.data[: MAX_SIGNED_BYTES + 1], found.sequence) if found is not None else KeptRecord()
+
+    async def keep_record(self, text: bytes, revision: int) -> bool:
+        return await self._put(RECORD, text, revision)
 
     async def lease(self, holder: str, seconds: float) -> LeaseTaken | None:
         """The lease of another keeper is over when it was not renewed for so long by the own clock, which only counts:

@@ -33,6 +33,8 @@ KEPT_RECORDS: Final = 32
 REPORT_DAYS: Final = 90
 CHUNK_BYTES: Final = 128 << 10
 _NANOSECONDS: Final = 1_000_000_000
+DUPLICATE_WINDOW: Final = _NANOSECONDS // 10
+"""For so long a server keeps the id of each message, in nanoseconds: the least that it takes."""
 _HEADERS: Final = 1024
 STREAMS: Final[dict[str, dict[str, Any]]] = {
     f"KV_{FLEET}": {
@@ -54,7 +56,8 @@ STREAMS: Final[dict[str, dict[str, Any]]] = {
     },
 }
 _ALL: Final[dict[str, Any]] = {
-    "retention": "limits", "storage": "file", "allow_direct": True, "num_replicas": 1, "duplicate_window": 0,
+    "retention": "limits", "storage": "file", "allow_direct": True, "num_replicas": 1,
+    "duplicate_window": DUPLICATE_WINDOW,
 }  # fmt: skip
 
 
@@ -73,6 +76,11 @@ async def prepare(connection: NatsConnection, replicas: int = 1) -> list[str]:
             raise Refused(f"cannot use the stream {name}: its messages cannot be read one by one (allow_direct)")
         if name == f"KV_{REPORTS}" and found.allow_rollup_hdrs:
             raise Refused(f"cannot use the stream {name}: one machine could remove the reports of all (rollup headers)")
+        if name == f"KV_{REPORTS}" and found.duplicate_window > DUPLICATE_WINDOW:
+            raise Refused(
+                f"cannot use the stream {name}: one machine could fill the server's memory with ids of messages; "
+                f"`nats stream edit {name} --dupe-window 100ms` ends that"
+            )
     return made
 
 

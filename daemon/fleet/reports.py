@@ -20,6 +20,7 @@ from .record import MAX_LABELS
 MAX_REPORT_BYTES: Final = 8 << 10
 MAX_TEXT_CHARS: Final = 600
 MAX_NAME_CHARS: Final = 255
+MAX_ATTEMPTS: Final = 1_000_000
 MAX_SPEED: Final = 1e9
 LEASE_SECONDS: Final = 300
 """A machine is there for so long after its last report; it reports each minute."""
@@ -85,6 +86,6 @@ def decode_report(data: bytes) -> MachineReport:
     sizes = (report.sequence, report.free_bytes, report.fetched_bytes)
     if not all(0 <= number <= MAX_SEQUENCE for number in sizes) or not 0 <= report.speed <= MAX_SPEED:
         raise BadReport("the report has a number that cannot be")
-    if not 1 <= report.attempt <= 1_000_000 or not 0 < report.lease_seconds <= 86_400:
+    if not 1 <= report.attempt <= MAX_ATTEMPTS or not 0 < report.lease_seconds <= 86_400:
         raise BadReport("the report has a number that cannot be")
     return report

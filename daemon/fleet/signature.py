@@ -23,6 +23,10 @@ from .record import BadRecord, FleetRecord, decode, encode
 MAX_SIGNED_BYTES: Final = 160 << 10
 
 
+class NotSigned(BadRecord):
+    """No configured key signed it."""
+
+
 class SignedText(Struct, frozen=True, forbid_unknown_fields=True):
     """What is carried."""
 
@@ -57,7 +61,7 @@ def open_record(text: bytes, keys: Iterable[PublicKey]) -> SignedRecord:
     try:
         comment = verify(data, carried.signature.encode(errors="replace"), keys)
     except BadSignature as e:
-        raise BadRecord(f"the signature of the record is not good: {e}") from e
+        raise NotSigned(f"the signature of the record is not good: {e}") from e
     if comment != FLEET_MARK:
         raise BadRecord("the signature of the record was made for something else")
     return SignedRecord(decode(data), hashlib.sha256(data).hexdigest(), text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -16,9 +17,10 @@ from msgspec.structs import replace
 
 from ...worker.shared.moments import moment_text
 from ...worker.shared.quantities import count, percent, span
+from ...worker.shared.signed_fields import MAX_SEQUENCE
 from .membership import wave_of
-from .record import FleetRecord
-from .reports import MachineReport, ReceivedReport
+from .record import MAX_WAVES, FleetRecord
+from .reports import MAX_ATTEMPTS, MachineReport, ReceivedReport
 
 SEEN_SECONDS: Final = 900.0
 """A machine whose last report is older was not seen lately. The clock of the keeper may differ by as much."""
@@ -29,8 +31,9 @@ Standing = Literal["serving", "failed", "pending", "blocked", "silent", "late"]
 
 
 class WaveProgress(Struct, frozen=True, omit_defaults=True):
-    """How far a record has come: what keepers agree on. `open` is how many waves are open, `met_at` since when the last
-    one is good enough (0: it is not), `halted` why it halts ("": it does not), `attempt` which try this is."""
+    """How far a record has come: what keepers agree on. `open` is how many waves are open. `met_at` is since when the
+    last one is good enough; 0: it is not. `halted` is why it halts; "": it does not. `attempt` counts the tries.
+    """
 
     sequence: int = 0
     open: int = 0
@@ -38,6 +41,12 @@ class WaveProgress(Struct, frozen=True, omit_defaults=True):
     met_at: float = 0.0
     halted: str = ""
     done: bool = False
+
+
+def possible(progress: WaveProgress) -> bool:
+    """Whether a keeper of any release could have written it."""
+    numbers = 0 <= progress.sequence <= MAX_SEQUENCE and 0 <= progress.open <= MAX_WAVES
+    return numbers and 1 <= progress.attempt <= MAX_ATTEMPTS and 0 <= progress.met_at < inf
 
 
 class WaveStep(Struct, frozen=True):

@@ -298,8 +298,9 @@ def _cookie_path(scope: Scope) -> str | None:
 
 
 def _cookie(headers: Headers, name: str) -> str:
-    """The first value under this name, "" when there is none. Values of ours need no quotes, and none are resolved:
-    the standard library's parser takes the square of their length for that (up to Python 3.11), 0.2 s for 8 KB."""
+    """The first value under this name, "" when there is none. Values of ours need no quotes, and none are resolved. Up
+    to Python 3.11 the standard library's parser takes the square of their length for that: 0.2 s for 8 KB.
+    """
     for pair in headers.get("cookie", "").split(";"):
         key, _, value = pair.strip().partition("=")
         if key == name:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from tests.examples import DEEP, examples
 from tests.support import PATIENCE_SECONDS
 
-DEEP: Final = os.environ.get("MODELWARD_FUZZ") == "deep"
-DEEP_TIMES: Final = 8
-"""A round of the deep run tries so many times the inputs that a test names."""
-QUICK_PART: Final = 8
-"""The quick run tries one in so many: it shows that the tests work, and that the inputs that found something are still
-refused. Others are found by the deep run."""
 SLOWEST: Final = timedelta(seconds=PATIENCE_SECONDS)
 """Whatever takes longer than this hangs."""
 INTERESTING: Final = (
@@ -27,10 +21,10 @@ INTERESTING: Final = (
 )  # fmt: skip
 
 
-def fuzzed(examples: int) -> settings:
-    """The settings of one test: a few inputs in the quick run, the same each time; many in the deep one."""
+def fuzzed(count: int) -> settings:
+    """The settings of one test: few inputs in the quick run, the same each time; many, and others, in the deep."""
     return settings(
-        max_examples=examples * DEEP_TIMES if DEEP else max(2, examples // QUICK_PART),
+        max_examples=examples(count, quick_share=10),
         derandomize=not DEEP,
         database=None,
         deadline=SLOWEST,

@@ -16,6 +16,7 @@ from modelward.daemon.config import cron
 from modelward.daemon.config.local_times import last_begin, next_begin
 from modelward.daemon.fleet import publishing
 from modelward.daemon.fleet.acceptance import LastTaken, accept, in_force
+from modelward.daemon.fleet.manifest import Manifest
 from modelward.daemon.fleet.membership import FleetMachine, place, wave_of
 from modelward.daemon.fleet.nats_rights import BadUsers, with_user
 from modelward.daemon.fleet.record import MAX_RECORD_BYTES, BadRecord, FleetRecord, FleetWave, WaveWindow
@@ -220,7 +221,13 @@ def test_what_a_publisher_writes_is_a_record_or_a_reason(
     try:
         waves = publishing.waves(words, success_percent=success, max_errors=0, pause_seconds=pause)
         made = publishing.drafted(
-            "v2", "ab" * 32, 5, sequence=1, now=WHOLE.issued_at, valid_seconds=valid, sources=["v2"], waves=waves
+            "v2",
+            Manifest("ab" * 32, "", 5),
+            sequence=1,
+            now=WHOLE.issued_at,
+            valid_seconds=valid,
+            sources=["v2"],
+            waves=waves,
         )
         text = sign_record(made, KEY)
     except BadRecord as e:

@@ -33,7 +33,7 @@ from modelward.daemon.fleet.manifest import SIGNATURE
 from modelward.daemon.fleet.nats_connection import MAX_MESSAGE_BYTES, NatsAccess
 from modelward.daemon.fleet.nats_engine import NatsEngine
 from modelward.daemon.fleet.nats_names import FLEET, LEASE, MODELS, RECORD, REPORTS
-from modelward.daemon.fleet.part_area import MAX_NOTE_BYTES, NAME, PartArea
+from modelward.daemon.fleet.part_area import FLEET_PART, MAX_NOTE_BYTES, PartArea
 from modelward.daemon.fleet.record import BadRecord, decode, encode
 from modelward.daemon.fleet.reports import MachineReport, ReceivedReport, encode_report
 from modelward.daemon.fleet.waves import WaveProgress
@@ -298,7 +298,7 @@ def test_what_an_engine_sends_is_the_signed_version_or_is_not_put_in(
             asyncio.run(fetching.run())
             if area.verify(wanted.bytes, lambda: False).verified:
                 area.rename_in("v2")
-        assert os.listdir(directory) == ["root"] and set(os.listdir(root)) <= {NAME, "v2"}
+        assert os.listdir(directory) == ["root"] and set(os.listdir(root)) <= {FLEET_PART, "v2"}
         there = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
         assert sum(path.stat().st_size for name, path in there.items() if not name.endswith("note.json")) <= total
         if (root / "v2").is_dir():
@@ -323,11 +323,11 @@ NOTE = msgspec.json.encode(FetchedPart("ab" * 32, 5, True, False, 1))
 def test_a_note_of_what_was_fetched_is_read_or_everything_begins_anew(note: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         area = PartArea(Path(directory), rename_noreplace)
-        area.begin("ab" * 32)
-        Path(directory, NAME, "note.json").write_bytes(note)
+        area.begin("ab" * 32, 7)
+        Path(directory, FLEET_PART, "note.json").write_bytes(note)
         found = area.seen()
         assert found is None or found.bytes == 0
-        assert area.begin("ab" * 32).manifest_sha256 == "ab" * 32
+        assert area.begin("ab" * 32, 7).manifest_sha256 == "ab" * 32
 
 
 @fuzzed(60)

@@ -1,7 +1,7 @@
 """Whether a sound file is shorter than its own head claims: a part of it was lost on the way. Pure, on bytes.
 
-Only formats whose head tells a length are judged. A claim that is too large by little counts the head itself, and one
-that no upload reaches was written to a pipe: neither means that anything is missing. Must not read samples.
+Only formats whose head tells a length are judged. A claim that is a little too large counts the head itself. One that
+no upload reaches was written to a pipe. Neither means that anything is missing. Must not read samples.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Opens a directory with logs once and judges its files: live logs, archives, and what a crash left.
 
-It refuses, each with the reason: directories in which other users could exchange names, paths with a link that another
-user can change, and files that are no regular files with one name. Missing directories and files are no error.
+It refuses directories in which other users could exchange names, paths with a link that another user can change, and
+files that are not regular or have several names. Each refusal has its reason. Missing directories and files are no
+error.
 """
 
 from __future__ import annotations

@@ -465,10 +465,7 @@ COMMENTED = {"logs": {"extra", "access", "error", "debug"}, "alerts": {"maintena
 
 def test_the_example_file_lists_every_key() -> None:
     for name, model, table in sections():
-        commented = {"logs": {"extra", "access", "error", "debug"}, "alerts": {"maintenance", "webhook"}}.get(
-            name, set()
-        )
-        assert set(table) | commented == set(keys_of(model))
+        assert set(table) | COMMENTED.get(name, set()) == set(keys_of(model))
     example = tomllib.loads(EXAMPLE.read_text())
     assert set(example["disk"]["class"][0]) == set(keys_of(DiskClass))
     assert set(example["monitor"]["alert"][0]) | {"below"} == set(keys_of(config.AlertRule))
