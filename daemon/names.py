@@ -21,6 +21,8 @@ _UNFINISHED: Final = re.compile(
                    | \.[^/]+ \. [A-Za-z0-9]{6} )       # rsync""",
     re.VERBOSE | re.DOTALL,
 )
+FLEET_PART: Final = ".fleet-part"
+"""The hidden directory of a version that is fetched for a fleet's record."""
 NO_VERSIONS: Final = ("lost+found", "System Volume Information")
 
 

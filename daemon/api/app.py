@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, convert
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...worker.shared.arrival import arrival_of
 from ...worker.shared.prometheus_text import CONTENT_TYPE
+from ...worker.shared.unreadable import UNREADABLE
 from ..answers.alerts import SPANS, AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from ..answers.commands import (
     CommandAccepted,
@@ -219,7 +220,7 @@ async def begin_upload(admin: AdminInterface, request: Request) -> UploadReport:
     given = await fields(request)
     try:
         files = convert(given.get("files", []), list[UploadFile])
-    except ValidationError as e:
+    except UNREADABLE as e:
         raise HTTPException(400, f"cannot do that: 'files' must be a list of paths and bytes: {e}") from e
     return await admin.begin_upload(text_of(given, "version"), text_of(given, "kind"), files)
 

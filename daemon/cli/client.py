@@ -41,12 +41,13 @@ class ApiAnswer(NamedTuple):
         """The answer as a structure of `daemon.answers`; fields that only a newer daemon has are ignored. Raises
         Refused.
         """
-        from msgspec import MsgspecError  # here: a command that reaches no daemon needs none of it
-        from msgspec.json import decode
+        from msgspec.json import decode  # here: a command that reaches no daemon needs none of it
+
+        from ...worker.shared.unreadable import UNREADABLE
 
         try:
             return decode(self.text, type=kind)
-        except (MsgspecError, RecursionError) as e:
+        except UNREADABLE as e:
             raise Refused(f"cannot read the daemon's answer: {e}; --json prints it as it came") from e
 
 

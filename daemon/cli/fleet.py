@@ -32,7 +32,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "forget MACHINE: it is no more; admit NAME: a client of the server, with its rights",
     )
     parser.add_argument(
-        "version", nargs="?", metavar="VERSION", default="", help="publish: a directory, or a name in the model root"
+        "version",
+        nargs="?",
+        metavar="VERSION",
+        default="",
+        help="publish: a directory, or a name in the model root; back: an earlier one",
     )
     parser.add_argument(
         "--to", metavar="FILE|URL", default="", help="the record's file, or nats://host:4222 (default: fleet.url)"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable
 
-from msgspec import json
+from msgspec import to_builtins
 
 from ...worker.shared.quantities import span
 from ..errors import BadUsage, Refused
@@ -26,7 +27,7 @@ def show(args: argparse.Namespace, place: FleetPlace) -> int:
     """`status`: 0 shown. Raises Refused."""
     found = fleet_server.state(place)
     if args.json:
-        print(json.encode(found).decode())
+        _print_json(found)
         return 0
     _headline(found)
     print(table(WAVES, [_wave(found, number) for number in range(len(found.record.waves))], colour=_colour()))
@@ -44,7 +45,7 @@ def drift(args: argparse.Namespace, place: FleetPlace) -> int:
     opened = found.progress.open if found.progress.sequence == found.record.sequence else 0
     listed = [machine for machine in found.overview.machines if 0 < machine.wave <= opened]
     if args.json:
-        print(json.encode(listed).decode())
+        _print_json(listed)
     elif listed:
         _machines(listed, found.overview.more)
     else:
@@ -77,7 +78,10 @@ def forget(machine: str, place: FleetPlace) -> int:
     """`forget`: the machine is no more; 0 done. Raises BadUsage and Refused."""
     if not machine:
         raise BadUsage("cannot run modelward fleet forget: it needs MACHINE, as status shows it")
-    fleet_server.forget(place, machine)
+    if not fleet_server.forget(place, machine):
+        raise Refused(
+            f"cannot forget {clean(machine)}: there is no report of it; `modelward fleet status` has the names"
+        )
     say(f"{clean(machine)} is forgotten until it reports again")
     return 0
 
@@ -122,6 +126,11 @@ def _machines(machines: Iterable[ListedMachine], more: int) -> None:
         print(table(MACHINES, rows, columns=terminal_columns(sys.stdout), colour=_colour()))
     if more:
         say(f"{more} more do not serve it")
+
+
+def _print_json(found: object) -> None:
+    """ASCII: machines chose the texts."""
+    print(json.dumps(to_builtins(found)))
 
 
 def _colour() -> bool:

@@ -190,6 +190,15 @@ def unit_is_there() -> bool:
     return os.path.lexists("/" + FILES["systemd/modelward.service"])
 
 
+def service_runs() -> bool:
+    """Whether the service is running already."""
+    try:
+        status, _ = finish(["systemctl", "is-active", "--quiet", "modelward.service"], seconds=30)
+    except OSError:
+        return False
+    return status == 0
+
+
 def instances() -> list[str]:
     """The instances of the template units that systemd has loaded."""
     command = [

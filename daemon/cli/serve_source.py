@@ -99,5 +99,5 @@ def _known(record: Path) -> dict[str, str]:
         with open_regular(record) as file:
             found = json.loads(file.read(_MAX_RECORD_BYTES))
         return {str(key): str(version) for key, version in found.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}

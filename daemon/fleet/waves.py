@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -16,9 +17,10 @@ from msgspec.structs import replace
 
 from ...worker.shared.moments import moment_text
 from ...worker.shared.quantities import count, percent, span
+from ...worker.shared.signed_fields import MAX_SEQUENCE
 from .membership import wave_of
-from .record import FleetRecord
-from .reports import MachineReport, ReceivedReport
+from .record import MAX_WAVES, FleetRecord
+from .reports import MAX_ATTEMPTS, MachineReport, ReceivedReport
 
 SEEN_SECONDS: Final = 900.0
 """A machine whose last report is older was not seen lately. The clock of the keeper may differ by as much."""
@@ -39,6 +41,12 @@ class WaveProgress(Struct, frozen=True, omit_defaults=True):
     met_at: float = 0.0
     halted: str = ""
     done: bool = False
+
+
+def possible(progress: WaveProgress) -> bool:
+    """Whether a keeper of any release could have written it."""
+    numbers = 0 <= progress.sequence <= MAX_SEQUENCE and 0 <= progress.open <= MAX_WAVES
+    return numbers and 1 <= progress.attempt <= MAX_ATTEMPTS and 0 <= progress.met_at < inf
 
 
 class WaveStep(Struct, frozen=True):

@@ -26,7 +26,6 @@ from ..errors import NotKnown, Refused
 from ..system.disk_room import Reserve, disk_room
 from ..system.safe_paths import open_directory
 from . import upload_rules as rules
-from .unpack_archive import unpack
 from .upload_rules import UploadPlan
 
 PREFIX: Final = ".upload-"
@@ -273,6 +272,8 @@ class UploadArea:
                 os.close(file)
 
     def _unpack(self, root: int, fd: int, plan: UploadPlan, cannot: str, may_go_on: Callable[[], None]) -> int:
+        from .unpack_archive import unpack  # what reads archives is a megabyte, and seldom needed
+
         shutil.rmtree(_FILES, dir_fd=fd)  # what an earlier try left
         os.mkdir(_FILES, 0o750, dir_fd=fd)
         inner = os.open(_FILES, _DIRECTORY, dir_fd=fd)
