@@ -13,7 +13,7 @@ from tests.bench import page, render
 from tests.bench.precision import FILE, SECTION
 from tests.support import PATIENCE_SECONDS, ended_after
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.bench]
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -24,7 +24,7 @@ from tests.bench import (
 )
 from tests.bench.aims import aims
 from tests.bench.clips import Clip, error_rate, pool
-from tests.bench.peers.peer import RECOGNISES
+from tests.bench.peers.peer import RECOGNIZER
 from tests.bench.timeline import BAR, timeline
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -287,6 +287,7 @@ def test_waiting_while_a_worker_is_free_counts_against_the_aim() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.bench
 def test_what_cannot_be_installed_is_said_by_pips_last_error(tmp_path: Path) -> None:
     made = venvs.environment(tmp_path, "none", (f"modelward-is-not-there @ file://{tmp_path}/none",))
     assert made.python is None
@@ -324,4 +325,4 @@ def test_what_the_shared_recogniser_imports_is_installed_for_each_peer_that_has_
     words = [sys.executable, "-c", listed]
     done = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
     beside = {"typing_extensions"}  # imported where it is there
-    assert set(done.stdout.split()) - beside == set(RECOGNISES)
+    assert set(done.stdout.split()) - beside == set(RECOGNIZER)

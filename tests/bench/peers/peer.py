@@ -15,9 +15,11 @@ from pathlib import Path
 from tests.bench.clips import FORM_TYPE, Clip
 from tests.bench.load import Answer, post
 
-RECOGNISES = ("numpy", "onnxruntime", "msgspec")
-"""What the recogniser that several peers share imports: see recognizer.py."""
 CORES = len(os.sched_getaffinity(0))
+
+
+RECOGNIZER = ("numpy", "onnxruntime", "msgspec")
+"""What pip installs for a peer that uses `recognizer.py`."""
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,9 @@ def _published(server: NatsServer, operator: Path, place: Path, megabytes: int) 
     version.mkdir()
     (version / "model.onnx").write_bytes(os.urandom(megabytes << 20))
     sign_version(version, KEY, "timestamp:1")
-    sha256, size = manifest(version)
-    wanted = place / "wanted"
-    wanted.write_bytes(encode(record(manifest_sha256=sha256, bytes=size, sources=(f"object:{MODELS}/v2-1",))))
+    files, wanted = manifest(version), place / "wanted"
+    what = {"manifest_sha256": files.sha256, "signature_sha256": files.signature_sha256, "bytes": files.bytes}
+    wanted.write_bytes(encode(record(**what, sources=(f"object:{MODELS}/v2-1",))))
     asyncio.run(_publish(server, operator, version))
     return wanted
 

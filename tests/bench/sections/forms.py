@@ -117,7 +117,7 @@ def _compile(directory: Path, stage: str) -> dict[str, Any]:
     peak, learned = Peak(), None
     began, cpu = time.perf_counter(), time.process_time()
     if stage == "mapped":
-        made = compiler.compile_mapped(source, out, probe_inputs=probes, flags=cpu_flags())
+        made = compiler.compile_mapped(source, out, probe_inputs=probes)
     else:
         level: Any = "fast" if stage == "fast" else "exact"
         made, learned = compiler.compile_rewritten(
