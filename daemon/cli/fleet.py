@@ -94,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         if args.what == "forget":
             return fleet_status.forget(args.version, place)
         return fleet_status.show(args, place) if args.what == "status" else fleet_status.drift(args, place)
+    if args.what == "status" and args.to:
+        return fleet_status.show_file(Path(place.url))
     if args.what != "status":
         raise BadUsage(f"cannot run modelward fleet {args.what}: it needs a server; give it with --to")
     return fleet_status.show_own(args)

@@ -44,6 +44,10 @@ def fleet_place(args: argparse.Namespace) -> FleetPlace:
     """Where the record is: `--to`, else what the configuration has. The path of a file where it begins with /."""
     fleet = _config(args).fleet
     url = args.to or fleet.url
+    if url.startswith(("https:", "http:")) and args.what != "status":
+        raise BadUsage(
+            f"cannot run modelward fleet {args.what}: an https address is read only; --to takes the file that it serves"
+        )
     if not is_nats(url) and url:
         url = os.path.abspath(url.removeprefix("file://"))
     return FleetPlace(url, args.credentials or fleet.credentials, args.ca_file or fleet.ca_file)

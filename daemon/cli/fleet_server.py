@@ -26,7 +26,7 @@ from ..fleet.publishing import followed_above, former, next_number
 from ..fleet.record import BadRecord, FleetRecord
 from ..fleet.reports import MachineReport, ReceivedReport
 from ..fleet.signature import open_record, read_record, sign_record
-from ..fleet.waves import WaveProgress, resumed, stopped
+from ..fleet.waves import WaveProgress, next_step, resumed, stopped
 from ..system.clock import SystemClock
 from .language import say
 from .render import clean
@@ -52,6 +52,7 @@ class FleetState(Struct, frozen=True):
     record: FleetRecord
     progress: WaveProgress
     overview: FleetOverview
+    because: str
 
 
 Draft = Callable[[int, str], FleetRecord]
@@ -176,7 +177,9 @@ def state(place: FleetPlace) -> FleetState:
     async def work(engine: NatsEngine) -> FleetState:
         record, progress = await _record(engine), (await engine.kept_progress()).progress
         reports: list[ReceivedReport] = await engine.reports()
-        return FleetState(record, progress, overview(record, progress, reports, SystemClock().wall()))
+        now = SystemClock().wall()
+        because = next_step(record, progress, reports, now).because
+        return FleetState(record, progress, overview(record, progress, reports, now), because)
 
     return on_server(place, work)
 

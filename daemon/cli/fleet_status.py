@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from msgspec import to_builtins
 
@@ -13,6 +14,8 @@ from ...worker.shared.quantities import span
 from ..errors import BadUsage, Refused
 from ..fleet.overview import ListedMachine
 from ..fleet.record import FleetWave
+from ..fleet.signature import MAX_SIGNED_BYTES, read_record
+from ..system.safe_read import open_regular
 from . import fleet_server
 from .fleet_server import FleetPlace, FleetState
 from .language import label, local_text, say
@@ -51,6 +54,21 @@ def drift(args: argparse.Namespace, place: FleetPlace) -> int:
     else:
         say(f"all machines of open waves that were seen serve {clean(found.record.version)}")
     return 1 if listed else 0
+
+
+def show_file(place: Path) -> int:
+    """`status` of a record in a file: 0 shown. Raises Refused."""
+    try:
+        with open_regular(place) as file:
+            record = read_record(file.read(MAX_SIGNED_BYTES))
+    except OSError as e:
+        raise Refused(f"cannot read {clean(place)}: {e.strerror}") from e
+    if record is None:
+        raise Refused(f"cannot read {clean(place)}: it is no record of this release")
+    say(f"record {record.sequence} wants {clean(record.version)} until {record.expires}")
+    if record.hold:
+        say("the record holds everything")
+    return 0
 
 
 def show_own(args: argparse.Namespace) -> int:
@@ -92,13 +110,17 @@ def _headline(found: FleetState) -> None:
     if record.hold:
         say("the record holds everything")
     elif progress.sequence != record.sequence:
-        say("no keeper has begun with it yet: one daemon of the fleet needs fleet.keeper = true")
+        say(
+            "no keeper has begun with it yet: one daemon of the fleet needs fleet.keeper = true, and must follow this "
+            "record; its `modelward fleet status` has the reason where it does not"
+        )
     elif progress.halted:
         say(f"the rollout is halted: {clean(progress.halted)}")
     elif progress.done:
         say("the rollout is done")
     else:
         say(f"{progress.open} of {len(record.waves)} waves are open")
+        say(clean(found.because))
 
 
 def _wave(found: FleetState, number: int) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ from ..state.sequences import TakenRow
 from ..system.clock import Clock
 from ..units import MINUTE
 from .activation import Activation
-from .fleet_local import local_version, manifest_sha256, processor
+from .fleet_local import held_by_operator, local_version, manifest_sha256, processor
 from .fleet_part import FleetPart
 from .fleet_reports import record_report, rollout_report
 from .pending_command import PendingCommand
@@ -161,7 +161,8 @@ class FleetAgent:
             self.missing = ""
             if self._feedback is not None:
                 self._progress = (await self._feedback.kept_progress()).progress
-            await self._keep(fleet.keeper)
+            # One that cannot follow what is on the server leaves it to another keeper.
+            await self._keep(fleet.keeper and not self.refused)
             self._reached()
         except NotOffered as e:
             self._reached()
@@ -333,6 +334,7 @@ class FleetAgent:
             ended=in_force(signed, self._last, clock.wall()),
             followed_seconds=clock.monotonic() - self._followed_at,
             zone=zone_of(config.fleet.time_zone),
+            held=held_by_operator(record.version, access.activation),
         )
 
     # the report

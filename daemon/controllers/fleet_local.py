@@ -31,8 +31,13 @@ def local_version(entry: CatalogEntry | None, same: bool, activation: Activation
         return LocalVersion(same, "rejected", because or "it was rejected")
     if entry.state is not VersionState.ACCEPTED or on_its_way:
         return LocalVersion(same, "judging", entry.waiting)
-    held = activation.held.get(entry.name, "")
-    return LocalVersion(same, "accepted", because, live, bool(held) and not held.endswith(FLEET_CHOSE))
+    return LocalVersion(same, "accepted", because, live, held_by_operator(entry.name, activation))
+
+
+def held_by_operator(version: str, activation: Activation) -> bool:
+    """Whether it is held on this machine, and not because a fleet went back from it."""
+    held = activation.held.get(version, "")
+    return bool(held) and not held.endswith(FLEET_CHOSE)
 
 
 def is_on_its_way(entry: CatalogEntry, activation: Activation) -> bool:

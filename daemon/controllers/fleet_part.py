@@ -81,11 +81,15 @@ class FleetPart:
                 self._part = await asyncio.to_thread(self._area().seen)
         except OSError as e:
             self._failed(e.strerror or str(e))
-            return PartFacts(self._part, 0, 0, self._trouble, self._retry_at)
+            return PartFacts(self._part, 0, 0, self._trouble, self._retry_wall())
         part = self._part
         if (fetching := self._fetching) is not None:
             part = FetchedPart(fetching.record.manifest_sha256, fetching.record.sequence, fetching.bytes)
-        return PartFacts(part, self.free_bytes, keep, self._trouble, self._retry_at)
+        return PartFacts(part, self.free_bytes, keep, self._trouble, self._retry_wall())
+
+    def _retry_wall(self) -> float:
+        """By the clock as it is now: it may have been set since."""
+        return self._clock.wall() + self._retry_at - self._clock.monotonic()
 
     def _area(self) -> PartArea:
         return PartArea(self._config().models.root, self._rename)
@@ -135,7 +139,7 @@ class FleetPart:
 
     def _failed(self, because: str, delay: Callable[[str, int], float] = retry_delay) -> None:
         self._failures += 1
-        self._retry_at = self._clock.wall() + delay(self._machine, self._failures)
+        self._retry_at = self._clock.monotonic() + delay(self._machine, self._failures)
         if because != self._trouble:
             self._log.warning("fleet fetch failed", because=because)
         self._trouble = because

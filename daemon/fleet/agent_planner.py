@@ -1,9 +1,9 @@
 """What one machine does next about the wanted version: nothing, wait, or one step on the way to it. Pure.
 
-It brings the version into the model root and requests it once. All else is the local road: judgement, canary, bake, and
-the way back. Invariants: nothing begins before its wave is open here and the signed pauses are over. A version is
-renamed in only when its digests were proved. What an operator does on this machine later is not undone. Only the record
-that is followed counts, so a machine that was away passes over what came between.
+It brings the version into the model root and requests it once. All else is as for a local version: judgement, canary,
+bake, and the way back. Invariants: nothing begins before its wave is open here and the signed pauses are over. A
+version is renamed in only when its digests were proved. What an operator does on this machine later is not undone. Only
+the record that is followed counts, so a machine that was away passes over what came between.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class AgentFacts(Struct, frozen=True):
     `keep_free_bytes` must stay free. `retry_at` is when a source may be requested again, `fetch_trouble` why not
     before; `ended` why the record begins nothing any more. `followed_seconds` is for how long the record has been
     followed, by a clock that only counts. Where the wall clock is late, the time is at least so much after the record's
-    issue.
+    issue. `held`: an operator holds the wanted version here, whether it is here or not.
     """
 
     machine: FleetMachine
@@ -83,6 +83,7 @@ class AgentFacts(Struct, frozen=True):
     ended: str = ""
     followed_seconds: float = 0.0
     zone: zoneinfo.ZoneInfo | None = None
+    held: bool = False
 
 
 class AgentStep(Struct, frozen=True):
@@ -105,6 +106,11 @@ def plan(record: FleetRecord, progress: WaveProgress | None, facts: AgentFacts, 
         return _with_version(record, progress, facts, begun, facts.wanted, now)
     if (wait := _not_yet(record, progress, facts, begun, now)) is not None:
         return wait
+    if facts.held:
+        return AgentStep("wait", "blocked", f"{record.version} is held on this machine", begun)
+    if begun.activated:
+        because = f"serves {facts.serving or 'nothing'}: {record.version} was removed from this machine"
+        return AgentStep("nothing", "drifted", because, begun)
     return _without_version(record, facts, begun, now)
 
 
@@ -123,7 +129,8 @@ def _with_version(
         return AgentStep("wait", "judging", f"{record.version} is judged", begun)
     if version.state == "rejected":
         attempt = progress.attempt if progress is not None and progress.sequence == record.sequence else 1
-        if attempt > begun.attempt and _not_yet(record, progress, facts, begun, now) is None:
+        new = facts.begun.sequence != record.sequence  # published again, or after a hold: it is tried once more
+        if (new or attempt > begun.attempt) and _not_yet(record, progress, facts, begun, now) is None:
             again = BegunRecord(record.sequence, attempt)
             return AgentStep("judge_again", "judging", f"{record.version} is judged again", again)
         return AgentStep("nothing", "failed", version.because, begun)

@@ -149,6 +149,7 @@ def _mistakes(record: FleetRecord) -> list[str]:
         (not 1 <= record.sequence <= MAX_SEQUENCE, f"sequence is not from 1 to {MAX_SEQUENCE}"),
         (record.expires_at <= record.issued_at, "expires is not after issued"),
         (record.begins_at >= record.expires_at, "not_before is not before expires"),
+        (record.earliest(len(record.waves) - 1) >= record.expires_at, "its last wave would open after its end"),
         (record.expires_at - record.issued_at > MAX_VALID_SECONDS, "expires is more than ten years after issued"),
         (not is_version_name(record.version) or record.version == LINK, "version is not a name of a version"),
         (not _SHA256.fullmatch(record.manifest_sha256), "manifest_sha256 is not 64 hex digits"),

@@ -1,8 +1,9 @@
 """The next step of a rollout over a fleet: open a wave, wait, halt, or done, each with its reason. Pure.
 
 A wave is judged by the machines that were seen lately. Others are late: they follow when they return, each with its own
-canary. But a machine that began and was not seen since counts as one that does not serve. Invariants: no wave opens
-without a success in the one before; missing reports never open one; after a halt only `resume` opens anything.
+canary. But a machine that began and was not seen since counts as one that does not serve. A share that holds nobody of
+its own is passed: with ten machines 5 % are often none. Invariants: no wave opens without a success in the one before
+that holds machines; missing reports never open one; after a halt only `resume` opens anything.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class WaveCount(Struct):
     def counted(self) -> int:
         return self.serving + self.failed + self.pending + self.blocked + self.silent
 
+    @property
+    def known(self) -> int:
+        return self.counted + self.late
+
 
 def standing(report: MachineReport, at: float, record: FleetRecord, progress: WaveProgress, now: float) -> Standing:
     """What one machine counts as. A report about another record, or about an earlier try, is one of nothing yet."""
@@ -128,10 +133,26 @@ def next_step(record: FleetRecord, progress: WaveProgress, reports: Iterable[Rec
             at = record.begins_at
             return WaveStep("wait", f"the first wave opens at {moment_text(at)}", progress, 0, at)
         return _opened(record, progress, "the first wave opens without a condition")
-    counts = census(record, progress, reports, now)[: progress.open]
+    waves = census(record, progress, reports, now)
+    counts = waves[: progress.open]
     if because := _halts(record, counts):
         return WaveStep("halt", because, replace(progress, halted=because, met_at=0.0), progress.open)
+    if record.waves[progress.open - 1].percent and not counts[-1].known and any(each.known for each in waves):
+        return _passed(record, progress, counts, now)
     return _judged(record, progress, counts[-1], now)
+
+
+def _passed(record: FleetRecord, progress: WaveProgress, counts: list[WaveCount], now: float) -> WaveStep:
+    """What follows a share that holds no machine that was ever seen."""
+    number = progress.open
+    because = f"wave {number} holds no machine of its own"
+    if number == len(record.waves):
+        if any(each.pending for each in counts):
+            return WaveStep("wait", _waits_for(number, counts[-1]), replace(progress, met_at=0.0), number)
+        return WaveStep("done", because, replace(progress, done=True, met_at=progress.met_at or now), number)
+    if now < (until := record.earliest(number)):
+        return WaveStep("wait", because, progress, number, until)
+    return _opened(record, progress, because)
 
 
 def _halts(record: FleetRecord, counts: list[WaveCount]) -> str:

@@ -334,6 +334,8 @@ class Fleet:
         if len(failed) > record.waves[wave - 2].max_errors:
             self.broken.append(f"wave {wave} of {record.sequence} opened after {len(failed)} failures")
         last = [m for m in own if wave_of(record.waves, m.machine) == wave - 2]
+        if record.waves[wave - 2].percent and all(m.report is None for m in last):
+            return  # it held nobody that was ever seen, and opens nothing by itself
         if not any(m.report is not None and m.report.outcome == "serving" and m.reachable(self.now) for m in last):
             self.broken.append(f"wave {wave} of {record.sequence} opened without a success")
 
