@@ -6,10 +6,13 @@ left for a run of their own (`make test`). In a single process nothing of this c
 
 from __future__ import annotations
 
+import compileall
 import gc
 import os
 import shutil
+import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 # Products in the tests are small, and threads of OpenBLAS that wait for the next one take the processor from the
@@ -17,12 +20,18 @@ from typing import Any
 # (daemon/system/processes.py).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Programs under test find their modules compiled, whatever the environment of the person who runs the tests: compiling
+# takes as much processor time as all else that a daemon does until it serves.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Commands in the tests answer in English, whatever the language of the person who runs them.
 os.environ["LC_ALL"] = "C.UTF-8"
 
 import pytest
 from hypothesis import settings
 from tests.good_versions import SHARED
+
+sys.dont_write_bytecode = False
 
 # While tests are collected next to nothing becomes garbage, and each look for some costs more than the one before.
 gc.disable()
@@ -33,6 +42,7 @@ DEEP = os.environ.get("MODELWARD_FUZZ") == "deep"
 settings.register_profile("house", deadline=None, derandomize=not DEEP)
 settings.load_profile("house")
 
+ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "tests/browser/",
     "tests/system/",
@@ -60,13 +70,17 @@ def company(nodeid: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """The first process of a run makes the place of what is shared, and takes it away.
+    """The first process of a run makes the place of what is shared, and takes it away. It compiles the programs under
+    test: confined ones may not write down what they compiled, and would do it again each time.
 
     The others keep their temporary files in directories with names as short as can be: sockets lie in them, and a
     socket's path may have 107 bytes.
     """
     if "PYTEST_XDIST_WORKER" in os.environ and config.option.basetemp:
         config.option.basetemp = str(config.option.basetemp).replace("popen-gw", "")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        for program in ("daemon", "worker"):
+            compileall.compile_dir(ROOT / program, quiet=2)
     if SHARED not in os.environ:
         os.environ[SHARED] = tempfile.mkdtemp(prefix="modelward-tests-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True))
