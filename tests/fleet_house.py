@@ -202,7 +202,7 @@ class Clients:
     _over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.25):
             for house in self.houses:
                 self._ask(house)
 

@@ -45,6 +45,10 @@ def free_port() -> int:
     raise AssertionError(f"not one of 100 ports from {PORTS[0]} to {PORTS[-1]} is free")
 
 
+BREATH_SECONDS = 0.15
+"""Between two requests of a client: without it clients keep the machine from what is being tested."""
+
+
 @dataclass
 class House:
     """One daemon's world below `root`; `settings` are configuration sections laid over the usual ones.
@@ -250,7 +254,7 @@ class House:
         *,
         keep_alive: bool = True,
         audio: Callable[[], bytes] | None = None,
-        pause_seconds: float = 0.15,
+        pause_seconds: float = BREATH_SECONDS,
     ) -> Iterator[Load]:
         """Constant clients for as long as the block runs, and one request each after it; `audio` gives what each asks.
 
@@ -276,7 +280,7 @@ class Load:
     clients: int
     keep_alive: bool
     audio: Callable[[], bytes]
-    pause_seconds: float = 0.0
+    pause_seconds: float
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     refused: Counter[tuple[int, str]] = field(default_factory=Counter)

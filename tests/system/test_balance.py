@@ -75,7 +75,7 @@ def stopped(pid: int) -> Iterator[None]:
 def all_at_one(house: House) -> Iterator[tuple[Load, int]]:
     """Eight clients whose kept-alive connections all belong to one worker: the load, and that worker's pid."""
     first, second = house.worker_pids()
-    load = Load(house.port, 8, True, lambda: spoken(LONG))
+    load = Load(house.port, 8, True, lambda: spoken(LONG), 0.0)
     try:
         with stopped(second):
             load.begin()

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.house import Load, clip, free_port
+from tests.house import BREATH_SECONDS, Load, clip, free_port
 from tests.pods import first_process, inside, pod_command, why_not
 from tests.support import PATIENCE_SECONDS, ended_after, eventually
 from tests.test_kubernetes import built, pod
@@ -58,7 +58,7 @@ def test_the_pod_of_the_deployment_serves_is_confined_and_answers_what_is_under_
         assert workers and all(w["confinement"] and "not confined" not in w["confinement"] for w in workers)
         metrics = f"http://127.0.0.1:{panel}/metrics"
         assert (status(metrics), status(metrics, TOKEN)) == (401, 200)
-        load = Load(http, 2, True, clip)
+        load = Load(http, 2, True, clip, BREATH_SECONDS)
         load.begin()
         eventually(lambda: load.answers)
         load.end()
