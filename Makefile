@@ -39,7 +39,7 @@ JOBS ?= $(shell n=$$(nproc); echo $$((n < 3 ? 3 * n : 8)))
 # Both runs share one directory for what is made once; the second collects the few files that have something for it.
 test: .venv/collected $(LINKS)  ## JOBS=1 for one after the other
 	@status=0; shared=$$(mktemp -d); export MODELWARD_TESTS_SHARED=$$shared; trap 'rm -rf "$$shared"' EXIT; \
-	$(BIN)/pytest -n $(JOBS) -m "not alone" || status=$$?; \
+	$(BIN)/pytest -n $(JOBS) -m "not alone and not bench" || status=$$?; \
 	$(BIN)/pytest -m alone $$(grep -rlE 'pytest\.mark\.alone' --include='test_*.py' tests) || status=$$?; \
 	exit $$status
 
@@ -56,10 +56,9 @@ newcomer: .venv/dev $(LINKS)  ## type the blocks of README.md in a bare Debian (
 RUN := PYTHONPATH=.imports OPENBLAS_NUM_THREADS=1 $(BIN)/python
 BENCH := $(RUN) -m tests.bench
 
-bench: .venv/dev  ## modelward beside the others in int8 and fp32, into docs/benchmarks.md, and what compiling gains; 70 minutes
+bench: .venv/dev  ## modelward beside the others, into docs/benchmarks.md, under the kind of this processor; 90 minutes
 	$(BENCH) --prepare
 	$(BENCH)
-	$(RUN) tests/bench/compile_bench.py /var/tmp/modelward-bench/compile
 
 SECONDS ?= 600
 SOAK_SEED := $(if $(SEED),--seed $(SEED))

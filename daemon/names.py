@@ -1,7 +1,7 @@
 """Which names of the model root's entries may be versions.
 
-Pure. Names that begin with `.`, end as unfinished copies do, or are a file system's own are ignored; those that begin
-with `-`, are only spaces or can't be printed are ignored too, and reported.
+Pure. Names are ignored that begin with `.`, end as unfinished copies do, or are a file system's own. Those that begin
+with `-`, are only spaces or can't be printed are ignored and reported.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _UNFINISHED: Final = re.compile(
                    | \.[^/]+ \. [A-Za-z0-9]{6} )       # rsync""",
     re.VERBOSE | re.DOTALL,
 )
+FLEET_PART: Final = ".fleet-part"
+"""The hidden directory of a version that is fetched for a fleet's record."""
 NO_VERSIONS: Final = ("lost+found", "System Volume Information")
 
 

@@ -1,6 +1,6 @@
 """Sizes, durations and shares as people write them, in both directions: "512MiB", "1h30m", "10%".
 
-Pure. Every parser takes a number (bytes, seconds) or text and raises ValueError with a sentence that says what is wrong
+Pure. Every parser takes a number (bytes, seconds) or text and raises ValueError with a sentence that names the mistake
 and what would be right. What `show_…` prints is exact: `parse_…` reads it back. Measured figures are rounded by `size`,
 `span`, `percent` and `count`, the same for every program and the panel (worker/shared/quantities.py).
 """
@@ -161,9 +161,13 @@ def shown(name: str) -> str:
 
 
 def describe(value: object) -> str:
-    """A value as a short phrase of an error: quoted text, a number, or the name of its TOML type."""
+    """A value as a short phrase of an error: quoted text, a number, or the name of its TOML type.
+
+    What cannot be printed is escaped: a mistake is one line, and it must not steer a terminal.
+    """
     if isinstance(value, str):
-        return '"' + (value if len(value) <= 60 else value[:57] + "…") + '"'
+        short = value if len(value) <= 60 else value[:57] + "…"
+        return '"' + "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in short) + '"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

@@ -1,9 +1,8 @@
 """Which of two versions is the newer one, by their names alone.
 
 Pure. A partial order: within one model, numbers compare as numbers and dates as dates, from left to right, and a suffix
-counts only where the numbers are equal. What can't be told is UNCLEAR, and then nothing is chosen by itself.
-Invariants: what is higher than a second that is higher than a third is higher than the third; the answer about two
-names depends on nothing else; `order_key` agrees with it.
+counts only where the numbers are equal. What can't be decided is UNCLEAR, and then nothing is chosen by itself.
+Invariants: the order is transitive. The answer about two names depends on nothing else. `order_key` agrees with it.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ os.environ["LC_ALL"] = "C.UTF-8"
 
 import pytest
 from hypothesis import settings
+from tests.examples import DEEP, examples
 from tests.good_versions import SHARED
 
 sys.dont_write_bytecode = False
@@ -38,8 +39,7 @@ gc.disable()
 
 # No deadline: how long one input takes says how busy the machine is. The same inputs each time: whether a run passes is
 # no matter of luck. Others are tried by the deep run (`make fuzz`), or with MODELWARD_FUZZ=deep in the environment.
-DEEP = os.environ.get("MODELWARD_FUZZ") == "deep"
-settings.register_profile("house", deadline=None, derandomize=not DEEP)
+settings.register_profile("house", deadline=None, derandomize=not DEEP, max_examples=examples(100))
 settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -68,8 +68,8 @@ COVERED_BY: dict[str, str] = {
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
     "daemon/fleet/test_nats_engine.py": (
-        "daemon/fleet/keeper.py daemon/fleet/nats_connection.py daemon/fleet/nats_names.py "
-        "daemon/fleet/nats_publisher.py"
+        "daemon/fleet/keeper.py daemon/fleet/nats_answers.py daemon/fleet/nats_connection.py "
+        "daemon/fleet/nats_names.py daemon/fleet/nats_publisher.py"
     ),
     "system/test_fleet.py": (
         "daemon/cli/fleet_status.py "
@@ -99,8 +99,8 @@ COVERED_BY: dict[str, str] = {
     "daemon/state/test_store.py": "daemon/state/database_file.py daemon/state/rows.py daemon/state/write_errors.py",
     "daemon/system/test_background.py": "worker/shared/started.py daemon/system/failures.py",
     "daemon/test_crash_points.py": (
-        "daemon/controllers/activation.py daemon/controllers/rollouts.py daemon/errors.py "
-        "daemon/status/activation_facts.py"
+        "daemon/controllers/activation.py daemon/controllers/kept_position.py daemon/controllers/rollouts.py "
+        "daemon/errors.py daemon/status/activation_facts.py"
     ),
     "daemon/test_form_rollouts.py": (
         "daemon/controllers/form_choice.py daemon/controllers/form_order.py daemon/controllers/pending_command.py"

@@ -139,7 +139,7 @@ def test_the_endless_loop_loads_and_never_answers(tmp_path: Path) -> None:
         assert child.stdout is not None and child.stdout.readline() == "loaded\n"
         process = psutil.Process(child.pid)
         loaded = process.cpu_times().user
-        eventually(lambda: process.cpu_times().user > loaded + 2)  # another version takes a hundredth of it
+        eventually(lambda: process.cpu_times().user > loaded + 1)  # another version takes a fiftieth of it
         child.kill()
         assert child.communicate()[0] == ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import subprocess
 import sys
@@ -121,9 +120,3 @@ NO_LOSSES = {"missing": 0, "doubled": 0, "torn": 0, "out of order": 0}
 def whole_lines(data: bytes) -> bool:
     """Whether the data ends where a line ends."""
     return not data or data.endswith(b"\n")
-
-
-def free_of(path: Path) -> int:
-    """Bytes free for us on the disk of `path`."""
-    v = os.statvfs(path)
-    return v.f_bavail * v.f_frsize

@@ -7,7 +7,6 @@ request, 1 after an error of its own, 3 when it could never boot: bad settings, 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import faulthandler
 import gc
 import os
@@ -22,7 +21,8 @@ import msgspec
 
 from .protocol import WorkerSettings
 from .sandbox.worker_sandbox import Confinement, confine
-from .shared.lean_imports import import_structlog, lasting
+from .shared.lean_imports import import_less, lasting
+from .shared.unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from .shared.logs import LogFiles
@@ -63,7 +63,7 @@ def read_settings(arguments: list[str]) -> WorkerSettings:
         if e.code == 0:  # --help
             raise
         raise CannotBoot("its arguments cannot be read") from e
-    except (msgspec.DecodeError, UnicodeEncodeError) as e:
+    except UNREADABLE as e:
         raise CannotBoot(f"its settings can't be read: {e}") from e
 
 
@@ -103,7 +103,7 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
     # Imported here, so that a missing library is reported and ends with the status that means "never".
     try:
         with lasting():
-            import_structlog()
+            import_less()
             from .inference.loader import UnknownKind, loader
             from .ort_session import missing_providers
             from .process import Process
@@ -134,6 +134,8 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
 
 
 def _to_the_end(live: Callable[[], Coroutine[Any, Any, None]], logs: LogFiles) -> int:
+    import asyncio  # not before `import_less`
+
     try:
         asyncio.run(live())
     except Exception:  # noqa: BLE001 - the top of the process

@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from .settings import Terms
+from .shared.unreadable import UNREADABLE
 
 PROTOCOL: Final = 1
 T = TypeVar("T")
@@ -258,7 +259,7 @@ def decoded(decoder: msgspec.json.Decoder[T], line: bytes, sender: str) -> T:
         raise BadMessage(f"cannot read a message: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise BadMessage(f"cannot read {sender}'s message: {e}") from e
 
 

@@ -45,7 +45,9 @@ class PendingKey(Struct, frozen=True):
 
 
 class FullestDisk(Struct, frozen=True):
-    """The fullest file system; empty while none was measured. `forecast` says which disk is full when, "" for none."""
+    """The fullest file system; empty while none was measured. `forecast` is which disk will be full and when, "" for
+    none.
+    """
 
     mount: str | UnsetType = UNSET
     used_percent: float | UnsetType = UNSET
@@ -72,7 +74,7 @@ class ConfigReport(Struct, frozen=True):
 
 
 class HeartbeatReport(Struct, frozen=True):
-    """The last heartbeat: how many in a row did not arrive and why, whether it said failing, how long ago it was.
+    """The last heartbeat: how many in a row did not arrive and why, whether it reported a failure, how long ago it was.
 
     `delivered` is when the last one arrived, `failed` when the last one did not and `failed_because` why, since the
     daemon's start; "" for none.
@@ -88,8 +90,9 @@ class HeartbeatReport(Struct, frozen=True):
 
 
 class LastProbe(Struct, frozen=True):
-    """The last probe: when, by which version and within how many seconds it was answered, and what its clip has for a
-    text: `expected` is what the clip says, `got` what came back, both "" when no answer came."""
+    """The last probe: when, by which version and within how many seconds it was answered. `expected` is the text of its
+    clip, `got` the text of the answer; both are "" when no answer came.
+    """
 
     time: str
     passed: bool
@@ -101,9 +104,10 @@ class LastProbe(Struct, frozen=True):
 
 
 class ProbeReport(Struct, frozen=True):
-    """Clips with a known text sent through the port: `off` says why none is, "" while they are; counts; how many in a
-    row failed and why; the 95th percentile of those that passed; since when they fail, "" while they pass; the last
-    one. Not `configured`: the configuration asks for none."""
+    """Clips with a known text that are sent through the port. `off` is why none is sent, "" while they are. `in_a_row`
+    is how many failed one after the other, `because` why, `failing_since` since when ("" while they pass).
+    `p95_seconds` is of those that passed. Not `configured`: the configuration asks for none.
+    """
 
     off: str
     passed: int
@@ -119,10 +123,9 @@ class ProbeReport(Struct, frozen=True):
 class StatusAnswer(Struct, frozen=True):
     """The whole at a glance. `live` is the version that is served, by the name that the link gives it.
 
-    `previous` is what a rollback goes back to, "" for nothing. `link` is there while the link says something else;
-    `root` says what holds for a model root in which nothing can be written, "" for any other;
-    `waiting` is a version that waits before its rollout. `version` is the release of the daemon, `pid` its process,
-    `uptime_seconds` its age.
+    `previous` is what a rollback goes back to, "" for nothing. `link` is there while the link names something else.
+    `root` describes a model root in which nothing can be written, "" for any other. `waiting` is a version that waits
+    before its rollout. `version` is the release of the daemon, `pid` its process, `uptime_seconds` its age.
     """
 
     live: str

@@ -29,9 +29,9 @@ class VersionReport(Struct, frozen=True):
     """One version. `state` is seen, settling, validating, accepted or rejected; `bytes` is its size on the disk.
 
     `serving` names the workers that answer with it. `compiled` is about the form that workers load: `form`, `because`
-    or `compiling`, and what the compiler reported of its gains. `arrived` is RFC 3339 in UTC. `held_because`,
-    `unchosen_because` and `waiting` are there when it is held, when its name cannot be compared with the live one's,
-    and when it waits for something; `must_stay` is why it cannot be deleted.
+    or `compiling`, and what the compiler reported of its gains. `arrived` is RFC 3339 in UTC. `held_because` is there
+    when it is held, `unchosen_because` when its name cannot be compared with the live one's, `waiting` when it waits
+    for something. `must_stay` is why it cannot be deleted.
     """
 
     version: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, convert
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...worker.shared.arrival import arrival_of
 from ...worker.shared.prometheus_text import CONTENT_TYPE
+from ...worker.shared.unreadable import UNREADABLE
 from ..answers.alerts import SPANS, AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from ..answers.commands import (
     CommandAccepted,
@@ -52,7 +53,7 @@ MAX_ROW: Final = 2**53  # as far as JSON's readers count
 
 JSON: Final = "application/json"
 Handler = Callable[[AdminInterface, Request], Awaitable[Struct | Response]]
-"""What it says that it returns is what the API is described with; a Response is described in openapi.ABOUT."""
+"""The type that it returns describes the answer in the API; a Response is described in openapi.ABOUT."""
 
 
 async def status(admin: AdminInterface, request: Request) -> StatusAnswer:
@@ -219,7 +220,7 @@ async def begin_upload(admin: AdminInterface, request: Request) -> UploadReport:
     given = await fields(request)
     try:
         files = convert(given.get("files", []), list[UploadFile])
-    except ValidationError as e:
+    except UNREADABLE as e:
         raise HTTPException(400, f"cannot do that: 'files' must be a list of paths and bytes: {e}") from e
     return await admin.begin_upload(text_of(given, "version"), text_of(given, "kind"), files)
 

@@ -1,8 +1,8 @@
 """The description of the admin API: an OpenAPI document made from the table of routes and the results
 of the handlers.
 
-Pure. What these do not show of a route (its body, its query, one line about it) is in ABOUT; a route without an entry
-is described by its path alone. Invariant: the schema of an answer is that of the structure that is encoded.
+Pure. ABOUT has what these do not show of a route: its body, its query, one line about it. A route without an entry is
+described by its path alone. Invariant: the schema of an answer is that of the structure that is encoded.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-import uvicorn.lifespan.off  # or it would be read when the event loop runs
+import uvicorn.lifespan.off  # noqa: F401 - or it would be read when the event loop runs
 from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from ...worker.shared.http_framing import Framed
 from ..system import descriptors
@@ -34,10 +35,10 @@ BACKLOG = 2048
 ACCEPT_TURNS = 5  # of the event loop, from accept to a protocol that has its transport
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn without its signal handlers and its ten ticks a second."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.stopping = asyncio.Event()
 
@@ -57,7 +58,7 @@ class Embedded:
 
     def __init__(self, name: str, app: ASGIApp, protocol: type[Framed], concurrency: int | None) -> None:
         self._name = name
-        self._config = uvicorn.Config(
+        self._config = Config(
             app,
             http=protocol,
             ws="none",

@@ -1,7 +1,7 @@
 """The command line: one table of verbs, one file a verb, loaded only when it is called.
 
-`main` is the only place where an error becomes text and an exit status: 0 done, 1 refused or failed, 2 usage or bad
-configuration, 3 daemon not reachable, 130 interrupted. A verb's file has `arguments(parser)` and `run(args) -> int`.
+`main` is the only place where an error becomes text and an exit status. 0: done, 1: refused or failed, 2: usage or bad
+configuration, 3: daemon not reachable, 130: interrupted. A verb's file has `arguments(parser)` and `run(args) -> int`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
+from ...worker.shared.lean_imports import import_late
 from ..errors import BadConfig, BadUsage, ModelwardError
 from .language import HelpFormatter, choose, discard, prepared_streams, say, sentence_of
 
 INTERRUPTED: Final = 130
+_GLOBAL: Final = ("--help", "--language", "--version")
+"""The options that stand before a command."""
 
 VERBS: Final = {
     "run": "the daemon, in the foreground",
@@ -60,7 +63,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status; says on standard error why when it is not 0."""
+    """Runs one command and returns its exit status; when that is not 0, prints the reason on standard error."""
+    import_late("ssl", "asyncio.sslproto")  # a quarter of a short command's time; its socket needs no TLS
     words = list(sys.argv[1:] if argv is None else argv)
     prepared_streams()
     choose(words, os.environ)
@@ -114,6 +118,8 @@ def tree(*known: str, others: bool = True) -> argparse.ArgumentParser:
 
 def _run(argv: list[str]) -> int:
     word = next((word for word in argv if word in VERBS), "")
+    if option := _before_its_command(argv, word):
+        raise BadUsage(f"cannot run modelward: {option} belongs behind the command: modelward {word} {option} …")
     parser = tree(word, others=not word or word != argv[0])  # `--help` before a verb lists them all
     args = parser.parse_args(argv)
     if args.show_version:
@@ -125,6 +131,12 @@ def _run(argv: list[str]) -> int:
         raise BadUsage("cannot run modelward: no command given; see modelward --help")
     status: int = importlib.import_module(_module(args.verb)).run(args)
     return status
+
+
+def _before_its_command(argv: list[str], verb: str) -> str:
+    """An option of a verb that stands before it; "" for none."""
+    words = (word.partition("=")[0] for word in (argv[: argv.index(verb)] if verb else ()))
+    return next((w for w in words if w.startswith("--") and not any(each.startswith(w) for each in _GLOBAL)), "")
 
 
 def _module(verb: str) -> str:

@@ -41,12 +41,13 @@ class ApiAnswer(NamedTuple):
         """The answer as a structure of `daemon.answers`; fields that only a newer daemon has are ignored. Raises
         Refused.
         """
-        from msgspec import MsgspecError  # here: a command that reaches no daemon needs none of it
-        from msgspec.json import decode
+        from msgspec.json import decode  # here: a command that reaches no daemon needs none of it
+
+        from ...worker.shared.unreadable import UNREADABLE
 
         try:
             return decode(self.text, type=kind)
-        except (MsgspecError, RecursionError) as e:
+        except UNREADABLE as e:
             raise Refused(f"cannot read the daemon's answer: {e}; --json prints it as it came") from e
 
 
@@ -158,7 +159,7 @@ class Client:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The daemon's events as they come, without end. Raises Unreachable when the stream breaks."""
-        # The daemon says something, if only a comment, every 15 s; three in a row missed is a dead stream.
+        # The daemon sends something, if only a comment, every 15 s; three in a row missed is a dead stream.
         connection = _UnixConnection(self.path, 45.0)
         try:
             connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream"})
@@ -203,7 +204,7 @@ def _int(text: str) -> int:
 
 
 def refusal(answer: ApiAnswer) -> str:
-    """The sentence in an answer that says no."""
+    """The sentence in an answer that refuses."""
     error = answer.data.get("error")
     message = error.get("message") if isinstance(error, dict) else answer.data.get("message")
     text = message if isinstance(message, str) and message else f"the daemon answered {answer.status}"

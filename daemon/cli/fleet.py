@@ -32,7 +32,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "forget MACHINE: it is no more; admit NAME: a client of the server, with its rights",
     )
     parser.add_argument(
-        "version", nargs="?", metavar="VERSION", default="", help="publish: a directory, or a name in the model root"
+        "version",
+        nargs="?",
+        metavar="VERSION",
+        default="",
+        help="publish: a directory, or a name in the model root; back: an earlier one",
     )
     parser.add_argument(
         "--to", metavar="FILE|URL", default="", help="the record's file, or nats://host:4222 (default: fleet.url)"
@@ -90,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         if args.what == "forget":
             return fleet_status.forget(args.version, place)
         return fleet_status.show(args, place) if args.what == "status" else fleet_status.drift(args, place)
+    if args.what == "status" and args.to:
+        return fleet_status.show_file(Path(place.url))
     if args.what != "status":
         raise BadUsage(f"cannot run modelward fleet {args.what}: it needs a server; give it with --to")
     return fleet_status.show_own(args)

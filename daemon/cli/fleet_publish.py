@@ -7,8 +7,10 @@ needed. Invariant: each record that is published has a higher number than the on
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -21,9 +23,11 @@ from ..config.load import Config, load_or_default
 from ..errors import BadUsage, Refused
 from ..fleet import publishing
 from ..fleet.manifest import manifest
+from ..fleet.publishing import next_number
 from ..fleet.record import BadRecord, FleetRecord, FleetWave, WaveWindow
 from ..fleet.signature import MAX_SIGNED_BYTES, open_record, sign_record
 from ..system.clock import SystemClock
+from ..system.safe_paths import open_directory
 from ..system.safe_read import open_regular
 from ..units import parse_duration, size
 from . import fleet_server
@@ -40,6 +44,10 @@ def fleet_place(args: argparse.Namespace) -> FleetPlace:
     """Where the record is: `--to`, else what the configuration has. The path of a file where it begins with /."""
     fleet = _config(args).fleet
     url = args.to or fleet.url
+    if url.startswith(("https:", "http:")) and args.what != "status":
+        raise BadUsage(
+            f"cannot run modelward fleet {args.what}: an https address is read only; --to takes the file that it serves"
+        )
     if not is_nats(url) and url:
         url = os.path.abspath(url.removeprefix("file://"))
     return FleetPlace(url, args.credentials or fleet.credentials, args.ca_file or fleet.ca_file)
@@ -80,15 +88,35 @@ def _directory(args: argparse.Namespace) -> Path:
 
 
 def _to_file(args: argparse.Namespace, key: SecretKey, directory: Path, place: Path) -> FleetRecord:
-    before = _present(place, key) if not args.sequence else None
     beside = args.source or [_beside(directory, place)]
-    record = _draft(args, directory, beside)(args.sequence or (before.sequence + 1 if before is not None else 1), "")
-    _write(record, key, place)
+    with _one_at_a_time(place):
+        try:
+            before = _present(place, key)
+        except BadRecord:  # of another key
+            if not args.sequence:
+                raise
+            before = None
+        number = next_number(before.sequence if before is not None else 0, args.sequence)
+        record = _draft(args, directory, beside)(number, "")
+        _write(record, key, place)
     return record
 
 
 def _write(record: FleetRecord, key: SecretKey, place: Path) -> None:
     replace_file(place, sign_record(record, key), RECORD_MODE)
+
+
+@contextmanager
+def _one_at_a_time(place: Path) -> Iterator[None]:
+    """Two publishers would give the same number to two records. Raises OSError; Refused while another one writes."""
+    directory = open_directory(str(place.parent))
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as e:
+        raise Refused(f"cannot publish: another command writes {clean(place)} now; try again") from e
+    finally:
+        os.close(directory)
 
 
 def _draft(
@@ -106,14 +134,14 @@ def _draft(
     waves = publishing.waves(
         args.waves, success_percent=success, max_errors=args.max_errors, pause_seconds=pause, window=window
     )
-    sha256, size_bytes = manifest(directory)
+    files = manifest(directory)
 
     def drafted(sequence: int, bucket: str) -> FleetRecord:
-        places = sources or [f"object:{bucket}/{directory.name}-{sha256[:12]}", *args.source]
+        place = f"{directory.name}-{files.sha256[:12]}{files.signature_sha256[:4]}"
+        places = sources or [f"object:{bucket}/{place}", *args.source]
         return publishing.drafted(
             directory.name,
-            sha256,
-            size_bytes,
+            files,
             sequence=sequence,
             now=now,
             valid_seconds=valid,
@@ -171,11 +199,12 @@ def _held(args: argparse.Namespace, place: FleetPlace, *, hold: bool) -> FleetRe
         raise BadUsage(f"cannot run modelward fleet {args.what}: it needs --to with a file or a server")
     key, path = read_key(args.key), Path(place.url)
     try:
-        before = _present(path, key)
-        if before is None:
-            raise Refused(f"cannot change {clean(path)}: there is no record")
-        record = replace(before, sequence=before.sequence + 1, issued=moment_text(SystemClock().wall()), hold=hold)
-        _write(record, key, path)
+        with _one_at_a_time(path):
+            before = _present(path, key)
+            if before is None:
+                raise Refused(f"cannot change {clean(path)}: there is no record")
+            record = replace(before, sequence=before.sequence + 1, issued=moment_text(SystemClock().wall()), hold=hold)
+            _write(record, key, path)
     except (BadRecord, CannotSign) as e:
         raise Refused(f"cannot change {clean(path)}: {e}") from e
     except OSError as e:
@@ -184,7 +213,7 @@ def _held(args: argparse.Namespace, place: FleetPlace, *, hold: bool) -> FleetRe
 
 
 def back(args: argparse.Namespace) -> int:
-    """All machines go back, at once, to the version that was wanted before."""
+    """All machines go back, at once, to the version that was wanted before, or to the one that is named."""
     place = fleet_place(args)
     if not is_nats(place.url):
         raise BadUsage("cannot run modelward fleet back: only a server knows the former record; publish that version")
@@ -196,14 +225,14 @@ def back(args: argparse.Namespace) -> int:
             former,
             sequence=present.sequence + 1,
             issued=moment_text(now),
-            expires=moment_text(now + valid),
+            expires=publishing.end_of(now, valid),
             waves=(FleetWave(percent=100.0, success_percent=100.0, max_errors=MAX_ERRORS),),
             not_before="",
             hold=False,
         )
 
     try:
-        record = fleet_server.again(place, key, made)
+        record = fleet_server.again(place, key, args.version, made)
     except (BadRecord, CannotSign) as e:
         raise Refused(f"cannot go back: {e}") from e
     _done(record)

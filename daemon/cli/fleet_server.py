@@ -7,7 +7,9 @@ Invariant: a record is published only after all its files are on the server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -15,15 +17,16 @@ from msgspec import Struct
 
 from ...worker.shared.minisign_keys import SecretKey
 from ..errors import Refused
-from ..fleet.engine import EngineAway, NotOffered
+from ..fleet.engine import EngineAway, KeptRecord
 from ..fleet.engines import nats_engine
 from ..fleet.manifest import names
 from ..fleet.nats_names import MODELS, OPERATOR
 from ..fleet.overview import FleetOverview, overview
+from ..fleet.publishing import followed_above, former, next_number
 from ..fleet.record import BadRecord, FleetRecord
-from ..fleet.reports import ReceivedReport
+from ..fleet.reports import MachineReport, ReceivedReport
 from ..fleet.signature import open_record, read_record, sign_record
-from ..fleet.waves import WaveProgress, resumed, stopped
+from ..fleet.waves import WaveProgress, next_step, resumed, stopped
 from ..system.clock import SystemClock
 from .language import say
 from .render import clean
@@ -49,6 +52,7 @@ class FleetState(Struct, frozen=True):
     record: FleetRecord
     progress: WaveProgress
     overview: FleetOverview
+    because: str
 
 
 Draft = Callable[[int, str], FleetRecord]
@@ -65,47 +69,80 @@ def publish(place: FleetPlace, directory: Path, key: SecretKey, draft: Draft, se
 
         for made in await nats_publisher.prepare(engine.connection):
             say(f"made the stream {made}")
-        number = sequence or await _last_sequence(engine, key) + 1
+        kept = await engine.kept_record()
+        number = next_number(_last_number(kept, key, sequence), sequence)
+        reports = [received.report for received in await engine.reports()]
+        above = followed_above(number, reports)
+        if not sequence and 2 * len(above) > len(reports):
+            raise Refused(f"cannot publish: {_followed(above)}; if that is right, --sequence N gives a higher number")
         record = draft(number, MODELS)
         into = record.sources[0].partition("/")[2]
         text = sign_record(record, key)
         await nats_publisher.upload(
             engine.connection, directory, names(directory), into, lambda name: say(f"sends {clean(name)}")
         )
-        await engine.keep_record(text)
-        kept = [read_record(each) for each in await engine.records()]
-        wanted = [source.partition("/")[2] for each in kept if each is not None for source in each.sources]
+        await _keep(engine, text, kept)
+        earlier = [read_record(each) for each in await engine.records()]
+        wanted = [source.partition("/")[2] for each in earlier if each is not None for source in each.sources]
         await nats_publisher.tidy(engine.connection, wanted)
+        if above:
+            say(f"{_followed(above)}, and do not follow number {number}", file=sys.stderr)
         return record
 
     return on_server(place, work)
 
 
-async def _last_sequence(engine: NatsEngine, key: SecretKey) -> int:
-    """The highest number that is known: of the record, and of what machines follow, for a server that lost its own."""
-    last = 0
+def _last_number(kept: KeptRecord, key: SecretKey, wanted: int) -> int:
+    """That of the record on the server, 0 for none. Raises Refused where it is not of this key."""
+    if not kept.revision:
+        return 0
     try:
-        last = open_record(await engine.record(), [key.public]).record.sequence
-    except NotOffered:
-        pass
+        return open_record(kept.text, [key.public]).record.sequence
     except BadRecord as e:
+        if wanted:
+            return 0
         raise Refused(
             f"cannot publish: the record on the server is not of this key: {e}; --sequence N replaces it"
         ) from e
-    return max([last, *(received.report.sequence for received in await engine.reports())])
 
 
-def again(place: FleetPlace, key: SecretKey, make: Callable[[FleetRecord, FleetRecord], FleetRecord]) -> FleetRecord:
-    """Publishes what `make` makes of the present record and of the last one that wanted another version."""
+def _followed(above: Sequence[MachineReport]) -> str:
+    """Which machines follow a higher number, the highest last."""
+    lowest, highest = above[0], above[-1]
+    return (
+        f"{len(above)} machines report that they follow a higher number, from {lowest.sequence} "
+        f"({clean(lowest.name)}) to {highest.sequence} ({clean(highest.name)})"
+    )
+
+
+async def _keep(engine: NatsEngine, text: bytes, kept: KeptRecord) -> None:
+    """Raises Refused where the record is no longer the one that was read."""
+    if not await engine.keep_record(text, kept.revision):
+        raise Refused(
+            "cannot publish: another record came meanwhile, which stays; `modelward fleet status` shows it, and the "
+            "same command publishes over it"
+        )
+
+
+def again(
+    place: FleetPlace, key: SecretKey, version: str, make: Callable[[FleetRecord, FleetRecord], FleetRecord]
+) -> FleetRecord:
+    """Publishes what `make` makes of the present record and of the former one; see `publishing.former`.
+
+    Records that this key did not sign do not count: the server could have written them. Raises Refused and BadRecord.
+    """
 
     async def work(engine: NatsEngine) -> FleetRecord:
-        now = open_record(await engine.record(), [key.public]).record
-        earlier = [read_record(each) for each in await engine.records()]
-        former = next((each for each in reversed(earlier) if each is not None and each.version != now.version), None)
-        if former is None:
-            raise Refused(f"cannot go back: the server has no record before the one that wants {clean(now.version)}")
-        record = make(now, former)
-        await engine.keep_record(sign_record(record, key))
+        kept, published = await engine.kept_record(), list[FleetRecord]()
+        if not kept.revision:
+            raise BadRecord("the server has no record")
+        present = open_record(kept.text, [key.public]).record
+        for text in await engine.records():
+            with suppress(BadRecord):
+                published.append(open_record(text, [key.public]).record)
+        earlier = [each for each in published if each.sequence < present.sequence]
+        record = make(present, former([*earlier, present], version))
+        await _keep(engine, sign_record(record, key), kept)
         return record
 
     return on_server(place, work)
@@ -140,14 +177,16 @@ def state(place: FleetPlace) -> FleetState:
     async def work(engine: NatsEngine) -> FleetState:
         record, progress = await _record(engine), (await engine.kept_progress()).progress
         reports: list[ReceivedReport] = await engine.reports()
-        return FleetState(record, progress, overview(record, progress, reports, SystemClock().wall()))
+        now = SystemClock().wall()
+        because = next_step(record, progress, reports, now).because
+        return FleetState(record, progress, overview(record, progress, reports, now), because)
 
     return on_server(place, work)
 
 
-def forget(place: FleetPlace, machine: str) -> None:
-    """Removes the report of a machine that is no more. Raises Refused."""
-    on_server(place, lambda engine: engine.drop_report(machine))
+def forget(place: FleetPlace, machine: str) -> bool:
+    """Removes the report of a machine that is no more; False where there is none. Raises Refused."""
+    return on_server(place, lambda engine: engine.drop_report(machine))
 
 
 async def _record(engine: NatsEngine) -> FleetRecord:

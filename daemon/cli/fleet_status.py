@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
-from msgspec import json
+from msgspec import to_builtins
 
 from ...worker.shared.quantities import span
 from ..errors import BadUsage, Refused
 from ..fleet.overview import ListedMachine
 from ..fleet.record import FleetWave
+from ..fleet.signature import MAX_SIGNED_BYTES, read_record
+from ..system.safe_read import open_regular
 from . import fleet_server
 from .fleet_server import FleetPlace, FleetState
 from .language import label, local_text, say
@@ -26,7 +30,7 @@ def show(args: argparse.Namespace, place: FleetPlace) -> int:
     """`status`: 0 shown. Raises Refused."""
     found = fleet_server.state(place)
     if args.json:
-        print(json.encode(found).decode())
+        _print_json(found)
         return 0
     _headline(found)
     print(table(WAVES, [_wave(found, number) for number in range(len(found.record.waves))], colour=_colour()))
@@ -44,12 +48,27 @@ def drift(args: argparse.Namespace, place: FleetPlace) -> int:
     opened = found.progress.open if found.progress.sequence == found.record.sequence else 0
     listed = [machine for machine in found.overview.machines if 0 < machine.wave <= opened]
     if args.json:
-        print(json.encode(listed).decode())
+        _print_json(listed)
     elif listed:
         _machines(listed, found.overview.more)
     else:
         say(f"all machines of open waves that were seen serve {clean(found.record.version)}")
     return 1 if listed else 0
+
+
+def show_file(place: Path) -> int:
+    """`status` of a record in a file: 0 shown. Raises Refused."""
+    try:
+        with open_regular(place) as file:
+            record = read_record(file.read(MAX_SIGNED_BYTES))
+    except OSError as e:
+        raise Refused(f"cannot read {clean(place)}: {e.strerror}") from e
+    if record is None:
+        raise Refused(f"cannot read {clean(place)}: it is no record of this release")
+    say(f"record {record.sequence} wants {clean(record.version)} until {record.expires}")
+    if record.hold:
+        say("the record holds everything")
+    return 0
 
 
 def show_own(args: argparse.Namespace) -> int:
@@ -77,7 +96,10 @@ def forget(machine: str, place: FleetPlace) -> int:
     """`forget`: the machine is no more; 0 done. Raises BadUsage and Refused."""
     if not machine:
         raise BadUsage("cannot run modelward fleet forget: it needs MACHINE, as status shows it")
-    fleet_server.forget(place, machine)
+    if not fleet_server.forget(place, machine):
+        raise Refused(
+            f"cannot forget {clean(machine)}: there is no report of it; `modelward fleet status` has the names"
+        )
     say(f"{clean(machine)} is forgotten until it reports again")
     return 0
 
@@ -88,13 +110,17 @@ def _headline(found: FleetState) -> None:
     if record.hold:
         say("the record holds everything")
     elif progress.sequence != record.sequence:
-        say("no keeper has begun with it yet: one daemon of the fleet needs fleet.keeper = true")
+        say(
+            "no keeper has begun with it yet: one daemon of the fleet needs fleet.keeper = true, and must follow this "
+            "record; its `modelward fleet status` has the reason where it does not"
+        )
     elif progress.halted:
         say(f"the rollout is halted: {clean(progress.halted)}")
     elif progress.done:
         say("the rollout is done")
     else:
         say(f"{progress.open} of {len(record.waves)} waves are open")
+        say(clean(found.because))
 
 
 def _wave(found: FleetState, number: int) -> tuple[str, ...]:
@@ -122,6 +148,11 @@ def _machines(machines: Iterable[ListedMachine], more: int) -> None:
         print(table(MACHINES, rows, columns=terminal_columns(sys.stdout), colour=_colour()))
     if more:
         say(f"{more} more do not serve it")
+
+
+def _print_json(found: object) -> None:
+    """ASCII: machines chose the texts."""
+    print(json.dumps(to_builtins(found)))
 
 
 def _colour() -> bool:

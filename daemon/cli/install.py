@@ -60,6 +60,9 @@ def _on_this_machine(now: bool) -> list[InstallStep]:
         steps.append(install_files.do("started", "systemctl", "start", *UNITS, seconds=600))
         steps.append(_panel())
         return steps
+    if install_files.service_runs():
+        again = "systemctl restart modelward, if the package is another one now; the workers serve on meanwhile"
+        return [*steps, InstallStep("next", again)]
     return [
         *steps,
         InstallStep("next", "systemctl enable --now modelward; then modelward panel prints a link to the panel"),

@@ -55,7 +55,7 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def need_root(verb: str) -> None:
-    """Raises Refused for anybody else."""
+    """Raises Refused for any other user."""
     if os.geteuid() != 0:
         refuse(f"cannot {verb}: it writes to /etc; run it as root, or with --prefix DIR")
 
@@ -190,6 +190,15 @@ def unit_is_there() -> bool:
     return os.path.lexists("/" + FILES["systemd/modelward.service"])
 
 
+def service_runs() -> bool:
+    """Whether the service is running already."""
+    try:
+        status, _ = finish(["systemctl", "is-active", "--quiet", "modelward.service"], seconds=30)
+    except OSError:
+        return False
+    return status == 0
+
+
 def instances() -> list[str]:
     """The instances of the template units that systemd has loaded."""
     command = [
@@ -206,7 +215,7 @@ def instances() -> list[str]:
 
 
 def do(what: str, *command: str, seconds: float = 60) -> InstallStep:
-    """Runs a program of the system. Raises Refused with what it said when it fails."""
+    """Runs a program of the system. Raises Refused with its output when it fails."""
     try:
         status, text = finish(command, seconds=seconds)
     except OSError as e:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from ...worker.shared.catalogue import Language, language_of_environment, translated, word
+from .columns import broken
 
 _chosen: list[Language] = ["en"]
 
@@ -87,34 +88,6 @@ class HelpFormatter(argparse.HelpFormatter):
         if text.isascii():
             return super()._fill_text(text, width, indent)
         return "\n".join(indent + line for line in broken(text, width - len(indent)))
-
-
-def broken(text: str, columns: int) -> list[str]:
-    """Lines of at most so many columns. A word of letters stays whole where it fits into a line."""
-    from .render import width
-
-    lines, line = list[str](), ""
-    for piece in _pieces(text):
-        if line and width(line) + width(piece) > columns:
-            lines.append(line.rstrip())
-            line = ""
-        line += piece if line else piece.lstrip()
-    return [*lines, line.rstrip()] if line.strip() else lines
-
-
-def _pieces(text: str) -> list[str]:
-    """Each wide character with the sign that follows it, and each run of others up to a space."""
-    pieces: list[str] = []
-    for character in text:
-        joins = pieces and (
-            character in "，。；：、！？）】」"
-            or (character.isascii() and pieces[-1][-1].isascii() and pieces[-1][-1] != " ")
-        )
-        if joins:
-            pieces[-1] += character
-        else:
-            pieces.append(character)
-    return pieces
 
 
 def discard(stream: TextIO) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..errors import ModelwardError
 from .client import Client
+from .columns import shorten
 from .language import label, local_text
-from .render import clean, shorten, terminal_columns
+from .render import clean, terminal_columns
 
 if TYPE_CHECKING:
     from ..answers.rollouts import RolloutAnswer
@@ -65,7 +66,7 @@ class Progress:
         try:
             status = self._client.get("/v1/status").read(StatusAnswer)
         except ModelwardError:
-            return  # the request that waits will say what is wrong
+            return  # the request that waits will report what is wrong
         if status.rollout is not None:
             self._line.show(describe(status.rollout))
         elif status.waiting is not None:

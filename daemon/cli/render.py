@@ -7,12 +7,12 @@ characters in it.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from .. import units
+from .columns import shorten, width
 from .language import label, local_text
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
@@ -39,31 +39,6 @@ def clean(value: object) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
-
-
-def width(text: str) -> int:
-    """Columns a terminal needs: two for East Asian wide characters, none for combining ones."""
-    if text.isascii():
-        return len(text)
-    return sum(_columns(character) for character in text)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in {"Mn", "Me", "Cf"}:
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def shorten(text: str, columns: int) -> str:
-    """The text in at most `columns` columns, with an ellipsis when something was cut."""
-    if width(text) <= columns:
-        return text
-    kept, used = "", 0
-    for character in text:
-        if used + _columns(character) > columns - 1:
-            break
-        kept, used = kept + character, used + _columns(character)
-    return kept + "…"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, columns: int = 0, colour: bool = False) -> str:
@@ -94,11 +69,6 @@ def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], colour: bool)
         pad = "" if index == len(cells) - 1 else " " * (widths[index] - width(text))
         parts.append(paint(text, how, colour) + pad)
     return "  ".join(parts).rstrip()
-
-
-def padded(text: str, columns: int) -> str:
-    """The text with spaces behind it, up to a width."""
-    return text + " " * (columns - width(text))
 
 
 def parse_time(text: str) -> datetime | None:

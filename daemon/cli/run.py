@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Final, NoReturn
 
-from ...worker.shared.lean_imports import import_structlog, lasting
+from ...worker.shared.lean_imports import import_less, lasting
 from .argument_types import some_path
 
 HANDLED: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _daemon(config: Path | None) -> NoReturn:
     with lasting():
-        import_structlog()
+        import_less(openssl_hashes=False)
         from .program import main
 
     main(config)

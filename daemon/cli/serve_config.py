@@ -1,7 +1,7 @@
 """The configuration of one `modelward serve`: written for the ports that are free, unless the user changed it.
 
-Invariants: a file that the user changed is never written; while workers of the home serve, their port stays, so that
-the next daemon takes them back and no request is refused. Blocks; for a thread.
+Invariants: a file that the user changed is never written. While workers of the home serve, their port stays: the next
+daemon takes them back, and no request is refused. Blocks; for a thread.
 """
 
 from __future__ import annotations

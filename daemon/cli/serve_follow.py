@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from msgspec import MsgspecError, convert
+from msgspec import convert
 
 from ...worker.shared.started import awaited
+from ...worker.shared.unreadable import UNREADABLE
 from ..answers.events import GateNews
 from ..answers.status import StatusAnswer
 from ..answers.versions import GateReport, VersionsAnswer
@@ -138,7 +139,7 @@ class ServeFollower:
         async for event in followed_events(self._daemon.socket):
             if event.get("event") != "gate":
                 continue
-            with suppress(MsgspecError):
+            with suppress(*UNREADABLE):
                 news = convert({key: value for key, value in event.items() if key != "event"}, GateNews)
                 if news.version != self._judging:
                     self._judging = news.version

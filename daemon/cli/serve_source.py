@@ -54,7 +54,7 @@ def _copied(found: VersionFound, place: FetchTarget, progress: CopyProgress) -> 
             return paths
         try:
             return choose(paths, model=found.graph).paths
-        except Refused:  # the validator says what is wrong with it
+        except Refused:  # the validator reports what is wrong with it
             return paths
 
     files = files_of(source, cannot)
@@ -99,5 +99,5 @@ def _known(record: Path) -> dict[str, str]:
         with open_regular(record) as file:
             found = json.loads(file.read(_MAX_RECORD_BYTES))
         return {str(key): str(version) for key, version in found.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}

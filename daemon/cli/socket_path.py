@@ -10,8 +10,8 @@ DEFAULT_SOCKET: Final = "/run/modelward/api.sock"
 
 
 def socket_path(environ: Mapping[str, str]) -> str:
-    """MODELWARD_SOCKET, else the one in the runtime directory that a variable gives the daemon, else DEFAULT_SOCKET or,
-    where that is not there, the socket of the user's own `modelward serve`.
+    """MODELWARD_SOCKET, else the one in the runtime directory that a variable gives the daemon, else DEFAULT_SOCKET.
+    Where that is not there, it is the socket of the user's own `modelward serve`.
     """
     if path := environ.get("MODELWARD_SOCKET", ""):
         return path

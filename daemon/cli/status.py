@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import ModelwardError, Unreachable
 from ..units import percent, size, span
 from .client import Client
+from .columns import padded
 from .language import label, local_text
 from .options import client, json_option, socket_option
 from .progress import describe, waits
@@ -19,7 +20,6 @@ from .render import (
     clean,
     colours,
     local,
-    padded,
     paint,
     table,
     terminal_columns,
@@ -96,7 +96,7 @@ def _screen(daemon: Client, as_json: bool) -> str:
 
 
 def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
-    """The status in a few lines, each a word and what is so."""
+    """The status in a few lines, each with a word and its value."""
     word = paint(label("ready" if status.ready else clean(status.state)), "green" if status.ready else "red", colour)
     facts = [("live", f"{paint(clean(status.live) or label('no version'), 'bold', colour)}, {word}")]
     if (link := status.link) is not None:

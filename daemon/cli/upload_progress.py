@@ -11,8 +11,9 @@ import shutil
 import time
 from typing import Final, TextIO
 
+from .columns import shorten, width
 from .language import label, local_text
-from .render import clean, shorten, width
+from .render import clean
 
 AFTER_SECONDS: Final = 0.5
 """A file that is through sooner needs no line."""

@@ -32,13 +32,13 @@ from ..system.available_memory import available_bytes, capacity
 from ..system.clock import SystemClock
 from ..units import span
 from .argument_types import some_path, something
+from .columns import padded
 from .language import label, local_text, say
 from .options import socket_option
 from .progress import ProgressLine
 from .render import (
     clean,
     colours,
-    padded,
     paint,
 )
 from .request_and_wait import ask

@@ -6,10 +6,10 @@ time.
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from ..units import DAY, HOUR
 from .cron import CronTimes
@@ -18,18 +18,20 @@ CLOCK_SECONDS: Final = 4 * HOUR
 """More than a clock is ever changed by, and an hour."""
 
 
-def zone_of(name: str) -> ZoneInfo | None:
+def zone_of(name: str) -> zoneinfo.ZoneInfo | None:
     """The time zone, which the configuration's check has loaded; None for the machine's own."""
-    return ZoneInfo(name) if name else None
+    return zoneinfo.ZoneInfo(name) if name else None
 
 
-def last_begin(times: CronTimes, zone: ZoneInfo | None, wall: float, within: float) -> float | None:
+def last_begin(times: CronTimes, zone: zoneinfo.ZoneInfo | None, wall: float, within: float) -> float | None:
     """The last begin that is not later than `wall`, at most `within` seconds ago."""
     begin = last_begin_of_day(times, zone, wall, within)
     return None if begin is None else begin[1]
 
 
-def last_begin_of_day(times: CronTimes, zone: ZoneInfo | None, wall: float, within: float) -> tuple[date, float] | None:
+def last_begin_of_day(
+    times: CronTimes, zone: zoneinfo.ZoneInfo | None, wall: float, within: float
+) -> tuple[date, float] | None:
     """Its date as configured, and its moment: the clock may have left it out, and so put it on another hour or day."""
     day = local_time(wall, zone).date() + timedelta(days=1)  # a begin is never a day away from its date
     for _ in range(int(within // DAY) + 3):
@@ -40,7 +42,7 @@ def last_begin_of_day(times: CronTimes, zone: ZoneInfo | None, wall: float, with
     return None
 
 
-def next_begin(times: CronTimes, zone: ZoneInfo | None, wall: float) -> float | None:
+def next_begin(times: CronTimes, zone: zoneinfo.ZoneInfo | None, wall: float) -> float | None:
     """The next begin after `wall`, if it is within two days."""
     day = local_time(wall, zone).date()
     for later in range(3):
@@ -51,11 +53,11 @@ def next_begin(times: CronTimes, zone: ZoneInfo | None, wall: float) -> float | 
     return None
 
 
-def _begins(times: CronTimes, zone: ZoneInfo | None, day: date, wall: float, way: int) -> Iterator[float]:
+def _begins(times: CronTimes, zone: zoneinfo.ZoneInfo | None, day: date, wall: float, way: int) -> Iterator[float]:
     """The begins of a day that may be the nearest after `wall` (`way` 1) or before it (-1): some hours of them.
 
-    An hour is passed over when it lies wholly on the other side of `wall`, or behind one that was found on this side:
-    with CLOCK_SECONDS between, because a changed clock puts moments out of order.
+    An hour is passed over when it lies wholly on the other side of `wall`, or behind one that was found on this side.
+    CLOCK_SECONDS lie between, because a changed clock puts moments out of order.
     """
     if not times.on(day):
         return
@@ -73,11 +75,11 @@ def _begins(times: CronTimes, zone: ZoneInfo | None, day: date, wall: float, way
             yield moment
 
 
-def local_time(wall: float, zone: ZoneInfo | None) -> datetime:
+def local_time(wall: float, zone: zoneinfo.ZoneInfo | None) -> datetime:
     """A moment by the clocks of the zone."""
     return datetime.fromtimestamp(wall, zone)
 
 
-def local_moment(day: date, hour: int, minute: int, zone: ZoneInfo | None) -> float:
+def local_moment(day: date, hour: int, minute: int, zone: zoneinfo.ZoneInfo | None) -> float:
     """Wall seconds of a local time, without a zone by the machine's own; the first one of two."""
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()

@@ -11,11 +11,11 @@ import binascii
 import ipaddress
 import math
 import re
+import zoneinfo
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from string import Template
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...worker.shared.callback_rules import check_entry
 from ...worker.shared.loopback import is_this_machine
@@ -293,8 +293,8 @@ def _time_zone(text: str) -> str:
         try:
             if not _TIME_ZONE.fullmatch(text):
                 raise ValueError
-            ZoneInfo(text)
-        except (ValueError, OSError, ZoneInfoNotFoundError):
+            zoneinfo.ZoneInfo(text)
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             raise ValueError(
                 f'{describe(text)} is no time zone that is known here; a name like "Asia/Shanghai" (the system\'s '
                 'package tzdata holds them), or "" for the machine\'s'

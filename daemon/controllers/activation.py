@@ -1,15 +1,12 @@
-"""Carries out the decisions of `activation_policy.decide`: rollouts, link moves and holds; answers the
-commands.
+"""Carries out the decisions of `activation_policy.decide`: rollouts, link moves and holds; answers the commands.
 
-It owns the position: what is served, and what the link last named. One rollout runs at a time; a newer request ends it.
+One rollout runs at a time; a newer request ends it.
 Invariant: the link is moved only to bytes that the workers serve, and a result is stored before it is reported.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from copy import copy
 from math import inf
 
@@ -21,11 +18,9 @@ from ..config.load import Config
 from ..errors import ModelwardError
 from ..models import decisions as d
 from ..models import link
-from ..models.activation_policy import ActivationFacts, ActivationPolicy, chosen, decide, once_accepted
+from ..models.activation_policy import ActivationFacts, ActivationPolicy, decide, once_accepted
 from ..models.lifecycle import VersionState
-from ..models.link_place import at_of
-from ..models.snapshot import RootSeen
-from ..state.async_store import AsyncStore, CannotKeep
+from ..state.async_store import AsyncStore
 from ..status import serving_state as pos
 from ..status.activation_facts import FactsReader
 from ..status.snapshot import ActivationSeen
@@ -35,7 +30,7 @@ from ..workers.overlap import Way, way
 from ..workers.registry import WorkerRegistry
 from ..workers.rollout_executor import Rollout, RolloutExecutor, Target
 from .form_choice import FormChoice
-from .link_moves import LinkMoves
+from .kept_position import KeptPosition
 from .link_placement import LinkPlacement
 from .pending_command import PendingCommand
 from .rollouts import Rollouts
@@ -43,9 +38,7 @@ from .validation import Validation
 
 
 class Activation:
-    """See the module. `happened` is called when another round is needed. `files` are the calls that move the link, so
-    that tests can make any of them fail.
-    """
+    """See the module. `happened` is called when another round is needed. `files`: see `KeptPosition`."""
 
     def __init__(
         self,
@@ -61,13 +54,12 @@ class Activation:
         files: link.LinkFiles | None = None,
     ) -> None:
         self._config, self._clock, self._async_store, self._validation = config, clock, async_store, validation
-        self._registry, self._happened, self._files, self.choice = registry, happened, files, choice
+        self._registry, self._happened, self.choice = registry, happened, choice
         self._log = structlog.get_logger("models")
+        self.kept = KeptPosition(config, async_store, validation, happened, files)
         self.executor = RolloutExecutor(
-            registry, clock, commit_point=self._commit_point, progress=progress, room=self._room, read=read
+            registry, clock, commit_point=self.kept.commit, progress=progress, room=self._room, read=read
         )
-        self.position = self._before = pos.Position()
-        self.held: dict[str, str] = {}
         self.command: PendingCommand | None = None
         self.rollouts = Rollouts(
             config,
@@ -82,28 +74,27 @@ class Activation:
         self.complaint = self.complaint_about = ""
         self.wanted = ""
         self._facts_reader = FactsReader(clock, validation.copies.is_lost)
-        self.moves = LinkMoves(validation)
         self.placement = LinkPlacement(config, async_store, self._move_link)
-        self._committing = False
         self.resting = self._link_settling = False
 
     async def start(self, *, returning: bool) -> None:
         """To be called after the first scan; with `returning` when workers of a former daemon are running. Raises
         CannotKeep.
         """
-        sight = self._validation.sight
-        state = sight.link if isinstance(sight, RootSeen) else None
-        self.position = await self._async_store.do(lambda store: pos.load(store, state))
-        await self._watch_good()
-        if returning:
-            self.position = pos.resumed(self.position, self._validation.copies.is_lost)
-        self.moves.named = self.position.committed.name if self.position.committed else ""
+        await self.kept.load(returning=returning)
         await self.placement.start()
-        self.held = await self._async_store.do(lambda store: store.held())
         await self.rollouts.recall()
 
     async def stop(self) -> None:
         await self.rollouts.stop()
+
+    @property
+    def position(self) -> pos.Position:
+        return self.kept.now
+
+    @property
+    def held(self) -> dict[str, str]:
+        return self.kept.held
 
     @property
     def busy(self) -> bool:
@@ -127,7 +118,7 @@ class Activation:
 
     def next_check(self) -> float | None:
         """When the decision may change only because time passes, monotonic seconds."""
-        if self._committing:  # nothing is decided there, however long its disk takes; its end causes a round
+        if self.kept.committing:  # nothing is decided there, however long its disk takes; its end causes a round
             return None
         since, again = self._facts_reader.link_bad_since, self.choice.next_check()
         if since is not None and self._link_settling and self.position.serving is not None:
@@ -139,16 +130,16 @@ class Activation:
 
         It does nothing in the middle of a commit point: then link and position move, and only one may have moved yet.
         """
-        if self._committing:
+        if self.kept.committing:
             return
         models = self._config().models
-        await self._watch_good()
+        await self.kept.watch_good()
         await self._replace_lost()
         if not await self.placement.follow(self._validation.sight, self.position.committed):
             self._answer(None, self.complaint)
             return
         for _ in range(4):  # a link put right may show what to do next
-            await self.moves.follow(self.position)
+            await self.kept.moves.follow(self.position)
             command = self.command or self.rollouts.command
             facts = self._facts(command)
             self._link_settling = facts.link_bad_seconds < models.settle
@@ -160,11 +151,6 @@ class Activation:
             self.wanted = decision.version if isinstance(decision, d.AwaitVerdict) else ""
             if not await self._act(decision):
                 return
-
-    async def _watch_good(self) -> None:
-        """Has each scan check whether the copy of what served last is whole."""
-        good = self.position.good
-        await self._validation.copies.watch(good.artifact if good else "")
 
     def once_accepted(self, name: str, digest: str) -> bool:
         """Whether a version that is being validated goes live when it is accepted with these bytes."""
@@ -212,7 +198,7 @@ class Activation:
             case d.RestoreLink(version, digest, because):
                 if await self._move_link(version, digest, because):
                     self._async_store.note("link-restored", version, because)
-                    await self._keep(pos.renamed(self.position, version, digest, self._copy(version, digest)))
+                    await self.kept.keep(pos.renamed(self.position, version, digest, self._copy(version, digest)))
                     return True
             case d.Refuse(because):
                 return self._answer(None, because)
@@ -275,8 +261,7 @@ class Activation:
         self._log.info("starting", version=target.version, because=decision.because)
         self._async_store.note("start", target.version, decision.because)
         linked = decision.move_link
-        self.position = pos.served(self.position, target, linked=linked)
-        await self._keep(self.position, decision.hold, decision.because)
+        await self.kept.keep(pos.served(self.position, target, linked=linked), decision.hold, decision.because)
         self._happened()
 
     def converge(self, command: PendingCommand | None = None) -> bool:
@@ -315,7 +300,7 @@ class Activation:
         other = self.choice.lost(serving) if serving is not None and not self.busy else None
         if other is not None:
             self._log.warning("form lost; served as it came until it is made again", version=other.version)
-            await self._keep(replace(self.position, serving=other, good=other))
+            await self.kept.keep(replace(self.position, serving=other, good=other))
 
     def target(self, version: str, digest: str) -> Target | None:
         """Where these bytes can be loaded from; None when there is no usable copy."""
@@ -340,44 +325,9 @@ class Activation:
         only_a_form = rollout is not None and rollout.origin == "form"  # not worth a moment without service
         return way(target.load_bytes, available_bytes(), "required" if only_a_form else self._config().rollout.overlap)
 
-    # the link
-
-    async def _commit_point(self, rollout: Rollout, forward: bool) -> None:
-        """The workers proved the target, or went back to the old version: link and position name it from now on."""
-        if rollout.origin == "converge":
-            return
-        target = rollout.target if forward else rollout.old
-        if forward and rollout.origin == "form" and self.position.serving != rollout.old:
-            raise ModelwardError("cannot take the form up: another version serves by now")
-        assert target is not None  # nothing goes back that had nothing before
-        self._committing = True
-        try:
-            if not forward:  # whatever becomes of the link: the workers are back, and are not to be led forward again
-                self.position = self._before
-            if rollout.moves_link:
-                await self._put_link(target.version, target.digest)
-            if forward:
-                self._before = self.position
-                hold, because = rollout.hold, f"newer than {target.version}, {chosen(rollout.because)}"
-                await self._keep(pos.served(self.position, target, linked=rollout.moves_link), hold, because)
-            else:
-                await self._keep(self._before)
-            with suppress(CannotKeep):  # done is done
-                await self._validation.scan()  # an earlier scan would take the old link for an operator's
-        finally:
-            self._committing = False
-            self._happened()
-
-    async def _put_link(self, version: str, digest: str) -> None:
-        """Moves the link; records the intent first. Raises ModelwardError, and then the link is as before."""
-        root, at = self._config().models.root, at_of(self._validation.sight)
-        await self._async_store.do(lambda store: pos.intend(store, version, digest))
-        await asyncio.to_thread(link.switch, root, at, version, files=self._files)
-        self.moves.named = version
-
     async def _move_link(self, version: str, digest: str, because: str) -> bool:
         try:
-            await self._put_link(version, digest)
+            await self.kept.put_link(version, digest)
             await self._validation.scan()
         except ModelwardError as e:
             self._complain(str(e), version)
@@ -390,19 +340,7 @@ class Activation:
         self._async_store.note("acknowledged", version, because)
         copy, here = self._copy(version, digest), self.position
         now = pos.served(here, copy, linked=True) if copy else pos.renamed(here, version, digest, None)
-        await self._keep(now, hold, because)
+        await self.kept.keep(now, hold, because)
         command, self.command = self.command, None
         if not self.converge(command) and command is not None:
             command.fulfil(f"serving {version}")
-
-    async def _keep(self, position: pos.Position, hold: tuple[str, ...] = (), because: str = "") -> None:
-        """Stores the position. When the store cannot, that is logged, and the service continues."""
-        self.position = position
-        self.held.update(dict.fromkeys(hold, because))
-        try:
-            await self._async_store.do(lambda store: pos.save(store, position))
-            if hold:
-                await self._async_store.do(lambda store: store.hold(hold, because))
-                self._async_store.note("held", ", ".join(hold), because)
-        except CannotKeep:
-            return  # logged; the link on the disk still names the version

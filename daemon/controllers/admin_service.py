@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from msgspec import ValidationError, convert
+from msgspec import convert
 from starlette.responses import Response
 
 from ...worker.shared.installed_release import RELEASE
+from ...worker.shared.unreadable import UNREADABLE
 from ..answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
 from ..answers.commands import CommandAccepted, CommandOutcome, PanelLinkAnswer, ReloadOutcome, ValidateOutcome
 from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
@@ -381,5 +382,5 @@ def _line(entry: HistoryEntry) -> HistoryLine:
     line = {"id": entry.id, "time": entry.time, "kind": entry.kind, "version": entry.version, "because": entry.because}
     try:
         return convert(entry.detail | line, HistoryLine)
-    except ValidationError:
+    except UNREADABLE:
         return convert(line, HistoryLine)

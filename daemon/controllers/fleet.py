@@ -7,6 +7,7 @@ Invariant: what a fleet needs and is not installed, or not in order, is an alert
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -20,6 +21,7 @@ from ..config.load import Config
 from ..config.schema_fleet import FleetSection
 from ..errors import Refused
 from ..health.alerts import Figure
+from ..names import FLEET_PART
 from ..state.async_store import AsyncStore
 from ..system.background import here
 from ..system.clock import Clock
@@ -73,11 +75,25 @@ class Fleet(RepeatedStep):
             self._made_for = wanted
             if wanted.url:
                 await self._make(wanted)
+            else:
+                await asyncio.to_thread(self._remove_part)
         if self._agent is None:
             return None
         seconds = await self._agent.step()
         self.worked()
         return seconds
+
+    def _remove_part(self) -> None:
+        """What was fetched before the fleet was switched off takes no room."""
+        root = self._config().models.root
+        if not os.path.lexists(root / FLEET_PART):
+            return
+        from ..fleet.part_area import PartArea
+
+        try:
+            PartArea(root, self._rename).discard()
+        except OSError as e:
+            self._log.warning("fleet part not removed", path=str(root / FLEET_PART), because=e.strerror or str(e))
 
     async def _make(self, wanted: FleetSection) -> None:
         from ..fleet.engines import engine

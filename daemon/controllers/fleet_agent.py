@@ -8,18 +8,19 @@ it is done.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
 import structlog
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, convert
 from msgspec.structs import astuple
 
 from ...worker.shared.installed_release import RELEASE
 from ...worker.shared.minisign import PublicKey, parse_key
+from ...worker.shared.unreadable import UNREADABLE
 from ..answers.fleet import FleetAnswer
 from ..config.load import Config
 from ..config.local_times import zone_of
@@ -30,17 +31,17 @@ from ..fleet.engines import with_feedback
 from ..fleet.keeper import Keeper, KeeperView
 from ..fleet.membership import FleetMachine, wave_of
 from ..fleet.record import BadRecord, FleetRecord
-from ..fleet.reports import MachineReport
-from ..fleet.signature import SignedRecord, open_record
+from ..fleet.reports import LEASE_SECONDS, MachineReport
+from ..fleet.signature import NotSigned, SignedRecord, open_record
 from ..fleet.waves import WaveProgress
 from ..models.activation_policy import FLEET_WANTS, ActivationRequest
 from ..models.snapshot import RootAbsent
 from ..state.async_store import AsyncStore
 from ..state.sequences import TakenRow
 from ..system.clock import Clock
-from ..system.safe_read import kernel_text
+from ..units import MINUTE
 from .activation import Activation
-from .fleet_local import local_version, manifest_sha256
+from .fleet_local import held_by_operator, local_version, manifest_sha256, processor
 from .fleet_part import FleetPart
 from .fleet_reports import record_report, rollout_report
 from .pending_command import PendingCommand
@@ -48,6 +49,8 @@ from .validation import Validation
 from .wakeups import Wakeups
 
 BEGUN: Final = "fleet_begun"
+WAKES_A_MINUTE: Final = 4
+"""Whoever may send on the server can wake machines; more often than this they read at their own times."""
 MAX_STEPS: Final = 4
 """So many steps follow one another at once."""
 
@@ -83,6 +86,7 @@ class FleetAgent:
         self._offered, self._offered_at, self._followed_at = b"", 0.0, 0.0
         self._polls = self._failures = 0
         self._poll_at = self._plan_at = -inf
+        self._woken = deque([-inf] * WAKES_A_MINUTE, WAKES_A_MINUTE)
         self._known: object = None
         self._away_since: float | None = None
         self._recalled = False
@@ -103,7 +107,10 @@ class FleetAgent:
             await asyncio.Event().wait()
         else:
             await self._feedback.wake()
-        self._poll_at = min(self._poll_at, self._access.clock.monotonic())
+        now, at = self._access.clock.monotonic(), self._woken[0] + MINUTE
+        if at <= now:
+            self._woken.append(now)
+        self._poll_at = min(self._poll_at, max(now, at))
 
     async def step(self) -> float:
         """Does what is due; after so many seconds something may be due again."""
@@ -123,32 +130,39 @@ class FleetAgent:
     async def _recall(self) -> None:
         """The record that was followed before this start. Raises CannotKeep."""
         row, begun = await self._access.async_store.do(lambda store: (store.taken_record(), store.fact(BEGUN)))
-        self._processor = await asyncio.to_thread(_processor)
+        self._processor = await asyncio.to_thread(processor)
         if row is not None:
             self._last = LastTaken(row.sequence, row.digest, row.issued)
             try:
                 self._follow(open_record(row.content.encode(), self._keys))
-            except BadRecord as e:  # another key is configured by now
+            except NotSigned as e:
+                # Its key was removed: the numbers that a stolen key gave keep no record of another key away.
+                self._last, self.refused = LastTaken(0, "", row.issued), str(e)
+            except BadRecord as e:
                 self.refused = str(e)
         try:
             self._begun = convert(begun, BegunRecord)
-        except ValidationError:  # none, or a damaged row
+        except UNREADABLE:  # none, or a damaged row
             self._begun = BegunRecord()
         self._recalled = True
 
     def _follow(self, signed: SignedRecord) -> None:
         self._signed, self._followed_at = signed, self._access.clock.monotonic()
+        self._part.forget_trouble()
 
     async def _poll(self, now: float) -> None:
         """Reads the record and how far it has come. An engine that is away is asked again soon."""
         fleet, self._polls = self._access.config().fleet, self._polls + 1
-        delay = poll_delay(self.machine.name, fleet.poll, self._polls)
+        # A machine reports when it reads, and a report is a lease.
+        longest = fleet.poll if self._feedback is None else min(fleet.poll, LEASE_SECONDS)
+        delay = poll_delay(self.machine.name, longest, self._polls)
         try:
             await self._offer(await self._engine.record())
             self.missing = ""
             if self._feedback is not None:
                 self._progress = (await self._feedback.kept_progress()).progress
-            await self._keep(fleet.keeper)
+            # One that cannot follow what is on the server leaves it to another keeper.
+            await self._keep(fleet.keeper and not self.refused)
             self._reached()
         except NotOffered as e:
             self._reached()
@@ -320,6 +334,7 @@ class FleetAgent:
             ended=in_force(signed, self._last, clock.wall()),
             followed_seconds=clock.monotonic() - self._followed_at,
             zone=zone_of(config.fleet.time_zone),
+            held=held_by_operator(record.version, access.activation),
         )
 
     # the report
@@ -384,12 +399,3 @@ class FleetAgent:
             record_report(record) if record is not None else None,
             rollout_report(self.kept) if self.kept is not None else None,
         )
-
-
-def _processor() -> str:
-    try:
-        lines = kernel_text("/proc/cpuinfo").splitlines()
-    except OSError:
-        return ""
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))), "")
-    return f"{named or os.uname().machine}, {os.cpu_count()}"

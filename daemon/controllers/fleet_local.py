@@ -1,4 +1,4 @@
-"""What the daemon knows of the version that a fleet wants, as facts for its planner. It changes nothing.
+"""What the daemon knows of itself and of the version that a fleet wants, as facts for its planner. It changes nothing.
 
 Invariant: a version on its way to the workers counts as one that is judged, so that no machine reports its end before
 it is decided.
@@ -7,6 +7,7 @@ it is decided.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
@@ -14,7 +15,7 @@ from ..fleet.agent_planner import LocalVersion
 from ..models.activation_policy import FLEET_CHOSE
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
-from ..system.safe_read import open_regular
+from ..system.safe_read import kernel_text, open_regular
 from .activation import Activation
 
 
@@ -30,8 +31,13 @@ def local_version(entry: CatalogEntry | None, same: bool, activation: Activation
         return LocalVersion(same, "rejected", because or "it was rejected")
     if entry.state is not VersionState.ACCEPTED or on_its_way:
         return LocalVersion(same, "judging", entry.waiting)
-    held = activation.held.get(entry.name, "")
-    return LocalVersion(same, "accepted", because, live, bool(held) and not held.endswith(FLEET_CHOSE))
+    return LocalVersion(same, "accepted", because, live, held_by_operator(entry.name, activation))
+
+
+def held_by_operator(version: str, activation: Activation) -> bool:
+    """Whether it is held on this machine, and not because a fleet went back from it."""
+    held = activation.held.get(version, "")
+    return bool(held) and not held.endswith(FLEET_CHOSE)
 
 
 def is_on_its_way(entry: CatalogEntry, activation: Activation) -> bool:
@@ -52,3 +58,13 @@ def manifest_sha256(version: Path) -> str:
             return hashlib.sha256(file.read(MAX_SUMS_BYTES + 1)).hexdigest()
     except FileNotFoundError:
         return ""
+
+
+def processor() -> str:
+    """Its name and how many there are, "" where the kernel does not give it."""
+    try:
+        lines = kernel_text("/proc/cpuinfo").splitlines()
+    except OSError:
+        return ""
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))), "")
+    return f"{named or os.uname().machine}, {os.cpu_count()}"

@@ -7,6 +7,7 @@ and the hidden directory is used by one task at a time.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -18,13 +19,15 @@ import structlog
 from msgspec import Struct
 
 from ..config.load import Config
-from ..fleet.agent_planner import FetchedPart, retry_delay
+from ..fleet.agent_planner import FetchedPart, retry_delay, wrong_delay
 from ..fleet.engine import EngineAway, RecordEngine
 from ..fleet.fetching import Fetching, WrongBytes
 from ..fleet.part_area import PartArea
 from ..fleet.record import FleetRecord
+from ..names import FLEET_PART
 from ..system.background import here
 from ..system.clock import Clock
+from ..system.disk_room import Reserve, disk_room
 
 _STOP_SECONDS: Final = 5.0
 
@@ -72,21 +75,21 @@ class FleetPart:
         """As it is now."""
         root, min_free = self._config().models.root, self._config().disk.min_free
 
-        def read() -> tuple[int, int]:
-            found = os.statvfs(root)
-            return found.f_bavail * found.f_frsize, min_free.of(found.f_blocks * found.f_frsize)
-
         try:
-            self.free_bytes, keep = await asyncio.to_thread(read)
+            self.free_bytes, keep = await asyncio.to_thread(disk_room, root, min_free.of)
             if self._task is None:
                 self._part = await asyncio.to_thread(self._area().seen)
         except OSError as e:
             self._failed(e.strerror or str(e))
-            return PartFacts(self._part, 0, 0, self._trouble, self._retry_at)
+            return PartFacts(self._part, 0, 0, self._trouble, self._retry_wall())
         part = self._part
         if (fetching := self._fetching) is not None:
-            part = FetchedPart(fetching.record.manifest_sha256, fetching.bytes)
-        return PartFacts(part, self.free_bytes, keep, self._trouble, self._retry_at)
+            part = FetchedPart(fetching.record.manifest_sha256, fetching.record.sequence, fetching.bytes)
+        return PartFacts(part, self.free_bytes, keep, self._trouble, self._retry_wall())
+
+    def _retry_wall(self) -> float:
+        """By the clock as it is now: it may have been set since."""
+        return self._clock.wall() + self._retry_at - self._clock.monotonic()
 
     def _area(self) -> PartArea:
         return PartArea(self._config().models.root, self._rename)
@@ -107,8 +110,12 @@ class FleetPart:
     def verify(self, record: FleetRecord) -> None:
         """Begins to compare digests, unless something is under way."""
         if self._task is None:
-            verify = partial(self._area().verify, record.bytes, self._end.is_set)
-            self._begin(lambda: asyncio.to_thread(verify))
+            self._begin(partial(self._verified, record))
+
+    async def _verified(self, record: FleetRecord) -> None:
+        part = await asyncio.to_thread(self._area().verify, record.bytes, self._end.is_set)
+        if not part.verified and not self._end.is_set():
+            raise WrongBytes(f"files have other bytes than {record.version} was signed with")
 
     def _begin(self, work: Callable[[], Awaitable[object]]) -> None:
         self._end.clear()
@@ -120,17 +127,26 @@ class FleetPart:
         try:
             await work()
             self._failures, self._trouble = 0, ""
-        except (EngineAway, WrongBytes) as e:
+        except EngineAway as e:
             self._failed(str(e))
+        except WrongBytes as e:
+            self._failed(str(e), wrong_delay)
         except OSError as e:
             self._failed(e.strerror or str(e))
+        except Exception as e:
+            self._failed(f"{type(e).__name__}: {e}")
+            raise
 
-    def _failed(self, because: str) -> None:
+    def _failed(self, because: str, delay: Callable[[str, int], float] = retry_delay) -> None:
         self._failures += 1
-        self._retry_at = self._clock.wall() + retry_delay(self._machine, self._failures)
+        self._retry_at = self._clock.monotonic() + delay(self._machine, self._failures)
         if because != self._trouble:
             self._log.warning("fleet fetch failed", because=because)
         self._trouble = because
+
+    def forget_trouble(self) -> None:
+        """Another record may be fetched at once, whatever happened to the one before."""
+        self._failures, self._trouble = 0, ""
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._task = self._fetching = None
@@ -146,25 +162,24 @@ class FleetPart:
 
     async def discard(self) -> bool:
         """Removes what was fetched; False when it cannot."""
-        return await self._on_thread(self._area().discard)
+        return await self._on_thread(self._area().discard, FLEET_PART)
 
     async def rename_in(self, version: str) -> bool:
         """Puts the version into the model root; False when it cannot."""
-        return await self._on_thread(partial(self._area().rename_in, version))
+        return await self._on_thread(partial(self._area().rename_in, version), version)
 
-    async def _on_thread(self, work: Callable[[], None]) -> bool:
+    async def _on_thread(self, work: Callable[[], None], about: str) -> bool:
         try:
             await asyncio.to_thread(work)
         except OSError as e:
-            self._failed(e.strerror or str(e))
+            self._failed(f"{about}: {e.strerror or e}")
             return False
+        self._failures, self._trouble = 0, ""
         self.turn += 1
         return True
 
 
-def _require_room(root: Path, reserve: Callable[[int], int], count: int) -> None:
+def _require_room(root: Path, reserve: Reserve, wanted_bytes: int) -> None:
     """Raises OSError where the disk has no room for so much more."""
-    found = os.statvfs(root)
-    free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-    if free - count < reserve(total):
-        raise OSError(28, os.strerror(28))
+    if wanted_bytes > disk_room(root, reserve).bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

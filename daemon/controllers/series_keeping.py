@@ -2,8 +2,8 @@
 rarely and at the end.
 
 Rarely, for the sake of memory cards: a crash costs what was measured since. A file that cannot be read or written is
-logged once and stops nothing else. Invariants: the file is read and written on a thread, one at a time; neither is done
-while the wall clock is not trusted, and nothing is written before the file was read.
+logged once and stops nothing else. Invariants: the file is read and written on a thread, one at a time. Neither is done
+while the wall clock is not trusted. Nothing is written before the file was read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Takes versions that are sent piece by piece, and deletes versions that are not needed.
 
-What comes lies hidden in the model root until it is whole; then it is renamed into place and goes the ordinary road: it
-is settled, judged and chosen like any other. Every file is touched on a thread, one call on an upload at a time.
-Invariant: what is live, held, serving, wanted or the way back is never deleted.
+What comes lies hidden in the model root until it is whole. Then it is renamed into place, and is settled, judged and
+chosen like any other version. Every file is touched on a thread, one call on an upload at a time. Invariant: what is
+live, held, serving, wanted or the way back is never deleted.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class VersionUploads:
         self._wakeups.wake()
 
     async def _on_thread(self, what: str, work: Callable[[], T]) -> T:
-        """Raises Refused for whatever the system says."""
+        """Raises Refused for every error of the system."""
         try:
             return await asyncio.to_thread(work)
         except OSError as e:

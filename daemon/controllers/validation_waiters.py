@@ -55,7 +55,7 @@ class ValidationWaiters:
         """Scans now; it is answered when no version waits for its verdict and no rollout runs."""
         validation, activation = self._validation, self._activation
         await validation.scan()
-        await activation.moves.follow(activation.position)
+        await activation.kept.moves.follow(activation.position)
         self._wakeups.wake()
         fresh = {
             e.name for e in validation.catalog.entries() if validation.undecided(e.name) or validation.hindered(e.name)

@@ -1,8 +1,8 @@
 """Brings a version from another place into the model root: lists, chooses, checks the room, downloads, renames in.
 
 It is used by commands, never by the daemon's own rounds. What came is kept after a failure, and the same fetch
-continues. Invariants: every file has its promised length and digest; the version gets a list of its checksums, so that
-it is validated at once; nothing that is there is replaced.
+continues. Invariants: every file has its promised length and digest. The version gets a list of its checksums, so that
+it is validated at once. Nothing that is there is replaced.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from ...worker.shared.durable_files import write_new
 from ...worker.shared.sha256sums import BadSums, parse_sums, written_sums
 from ..errors import Refused
 from ..models.fetch_parts import remove_left
+from ..system.disk_room import Reserve
 from . import hugging_face, modelscope, web_listing
 from .download import Download
 from .file_choice import SIGNATURE, choose
 from .file_part import NOTE, PART, Downloaded, FilePart, WantedFile
-from .part_directory import PartDirectory, Reserve, part_directory, require_name
+from .part_directory import PartDirectory, part_directory, require_name
 from .patient_get import PatientReader
 from .remote_version import RemoteFile, RemoteVersion, checked, require_inside
 from .sources import HubSource, WebSource

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from ...worker.shared.durable_files import sync_directory
+from ...worker.shared.unreadable import UNREADABLE
 
 PART: Final = ".part"
 NOTE: Final = ".note"
@@ -173,7 +174,7 @@ class FilePart:
                     found.update(piece)
 
     def _read_note(self) -> PartNote:
-        with suppress(OSError, msgspec.MsgspecError), open(self._note_path, "rb") as file:
+        with suppress(OSError, *UNREADABLE), open(self._note_path, "rb") as file:
             return msgspec.json.decode(file.read(_MAX_NOTE_BYTES), type=PartNote)
         return PartNote("")
 

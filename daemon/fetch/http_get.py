@@ -100,7 +100,7 @@ class HttpReader:
                 if not to:
                     yield response, url
                     return
-                url = urljoin(url, quote(to, safe=_SAFE)).partition("#")[0]
+                url = _joined(url, quote(to, safe=_SAFE), first).partition("#")[0]
             finally:
                 self._socket = None
                 connection.close()
@@ -190,8 +190,19 @@ def _redirected(url: str, first: str) -> SplitResult:
     try:
         return parsed(url)
     except Refused:
-        to = f"it redirects to {shown(url)}, which is no address of the web"
-        raise Refused(f"cannot fetch {shown(first)}: {to}") from None
+        raise _leads_nowhere(url, first) from None
+
+
+def _joined(url: str, to: str, first: str) -> str:
+    """Where a redirect leads. Raises Refused."""
+    try:
+        return urljoin(url, to)
+    except ValueError:
+        raise _leads_nowhere(to, first) from None
+
+
+def _leads_nowhere(to: str, first: str) -> Refused:
+    return Refused(f"cannot fetch {shown(first)}: it redirects to {shown(to)}, which is no address of the web")
 
 
 def origin(url: str) -> str:

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 from urllib.parse import quote, urljoin
 
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 from msgspec.json import decode
 
+from ...worker.shared.unreadable import UNREADABLE
 from ..errors import Refused
 from .http_get import origin
 from .patient_get import PatientReader
@@ -94,7 +95,10 @@ def _entries(reader: PatientReader, source: HubSource, endpoint: str, page: str)
 def next_page(page: str, link: str) -> str:
     """The address of the next page by the header Link (RFC 8288); "" for none, or for the same page again."""
     found = _NEXT.search(link)
-    to = urljoin(page, found[1]) if found else ""
+    try:
+        to = urljoin(page, found[1]) if found else ""
+    except ValueError:
+        return found[1] if found else ""  # no address of the web, and refused as one
     return "" if to == page else to
 
 
@@ -117,5 +121,5 @@ def _file(entry: _TreeEntry, source: HubSource, endpoint: str, commit: str) -> R
 def _read(body: bytes, kind: type[T], source: HubSource) -> T:
     try:
         return decode(body, type=kind)
-    except (MsgspecError, RecursionError) as e:
+    except UNREADABLE as e:
         raise Refused(f"cannot fetch {source}: the answer is not that of Hugging Face: {e}") from e

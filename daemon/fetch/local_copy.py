@@ -23,8 +23,9 @@ from ...worker.shared.quantities import size
 from ..errors import Refused
 from ..models.upload_rules import MAX_DEPTH, MAX_UPLOAD_BYTES, member_path
 from ..names import is_unfinished
+from ..system.disk_room import Reserve
 from ..system.safe_paths import only_ours_may_change, open_directory, open_file
-from .part_directory import FULL, Reserve, part_directory
+from .part_directory import FULL, part_directory
 
 MAX_FILES: Final = 2_000
 PIECE_BYTES: Final = 8 << 20
@@ -113,8 +114,8 @@ def _add(progress: CopyProgress, before: int, total: int, there: int) -> None:
 
 
 def boundary_of(source: Path) -> Path:
-    """The directory within which links of a version may lead: the source itself, or its repository in a cache of
-    Hugging Face, where a version is links to files beside it. A link that is named as the source is followed.
+    """The directory within which links of a version may lead. It is the source itself, or its repository in a cache of
+    Hugging Face, where a version consists of links to files beside it. A link that is named as the source is followed.
     """
     place = Path(os.path.realpath(source))
     if place.parent.name == "snapshots" and place.parent.parent.name.startswith(_CACHE_PREFIX):

@@ -11,9 +11,10 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 from msgspec.json import decode
 
+from ...worker.shared.unreadable import UNREADABLE
 from ..errors import Refused
 from .patient_get import PatientReader
 from .remote_version import MAX_SMALL_BYTES, RemoteFile, RemoteVersion, sha256_or_none
@@ -59,7 +60,7 @@ def listed(reader: PatientReader, source: HubSource, endpoint: str) -> RemoteVer
     answer = reader.text(f"{base}/files?Revision={quote(wanted, safe='')}&Recursive=true", MAX_SMALL_BYTES, also=(404,))
     try:
         found = decode(answer.body, type=_Answer)
-    except (MsgspecError, RecursionError) as e:
+    except UNREADABLE as e:
         raise Refused(f"cannot fetch {source}: the answer is not that of ModelScope: {e}") from e
     if answer.status == 404 or found.Success is False or found.Data is None:
         said = f" ({found.Message[:200]})" if found.Message else ""

@@ -12,7 +12,7 @@ import os
 import pwd
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -21,13 +21,13 @@ from ...worker.shared.quantities import size
 from ..errors import Refused
 from ..models.fetch_parts import locked, open_part, part_name
 from ..models.upload_rules import why_not_name
+from ..system.disk_room import Reserve, disk_room
 from ..system.safe_paths import open_directory
 from ..upkeep.syscalls import rename_noreplace
 
 FILES: Final = "files"
 """The version's own files, in the hidden directory."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-Reserve = Callable[[int], int]
 
 
 class PartDirectory:
@@ -52,13 +52,10 @@ class PartDirectory:
 
     def require_room(self, wanted_bytes: int) -> None:
         """Raises Refused with the figures when so much more would leave less than must stay free."""
-        found = os.fstatvfs(self._root)
-        free, reserve = found.f_bavail * found.f_frsize, self._reserve(found.f_blocks * found.f_frsize)
-        if wanted_bytes and free - wanted_bytes < reserve:
-            raise Refused(
-                f"{self._cannot}: it needs {size(wanted_bytes)} and there is room for "
-                f"{size(max(0, free - reserve))} ({size(free)} free, {size(reserve)} must stay free (disk.min_free))"
-            )
+        room = disk_room(self._root, self._reserve)
+        if wanted_bytes and wanted_bytes > room.bytes:
+            left = size(max(0, room.bytes))
+            raise Refused(f"{self._cannot}: it needs {size(wanted_bytes)} and there is room for {left} ({room})")
 
     def touch(self) -> None:
         """Something came: from now on the directory counts as young."""

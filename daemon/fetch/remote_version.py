@@ -66,7 +66,8 @@ def checked(origin: str, files: Iterable[RemoteFile]) -> tuple[RemoteFile, ...]:
         raise Refused(f"{cannot}: {why}")
     total = sum(max(0, file.bytes) for file in found)
     if wrong := next((file for file in found if file.bytes < -1), None):
-        raise Refused(f"{cannot}: its list of files gives {wrong.path[:200]!r} a length of {wrong.bytes:,} bytes")
+        length = max(wrong.bytes, -MAX_UPLOAD_BYTES)
+        raise Refused(f"{cannot}: its list of files gives {wrong.path[:200]!r} a length of {length:,} bytes")
     if total > MAX_UPLOAD_BYTES:
         raise Refused(f"{cannot}: it has {size(total)}, and a version has {size(MAX_UPLOAD_BYTES)} at most")
     named = [RemoteFile(path, f.url, f.bytes, f.digest) for path, f in zip(paths, found, strict=True)]

@@ -63,7 +63,7 @@ def sums_beside(reader: PatientReader, url: str, *, required: bool = False) -> d
     except BadSums as e:
         if required:
             raise Refused(f"cannot use {shown(url)}: {e}") from e
-        return {}  # a page that says in words that it is not there
+        return {}  # a page whose text is that it is not there
 
 
 def _archive(reader: PatientReader, url: str) -> RemoteArchive:
@@ -75,7 +75,7 @@ def _archive(reader: PatientReader, url: str) -> RemoteArchive:
 
 def _sum_of(url: str) -> str:
     """Where the checksum of one file may lie: its name with .sha256 behind it."""
-    return urljoin(url, urlsplit(url).path.rpartition("/")[2] + ".sha256")
+    return urljoin(url, "./" + urlsplit(url).path.rpartition("/")[2] + ".sha256")
 
 
 def _files_below(reader: PatientReader, top: str, first: bytes) -> list[RemoteFile]:

@@ -1,16 +1,16 @@
 """What one machine does next about the wanted version: nothing, wait, or one step on the way to it. Pure.
 
-It brings the version into the model root and requests it once. All else is the local road: judgement, canary, bake, and
-the way back. Invariants: nothing begins before its wave is open here and by the signed pauses; a version is renamed in
-only when its digests were proved; what an operator does on this machine later is not undone. Only the record that is
-followed counts, so a machine that was away passes over what came between.
+It brings the version into the model root and requests it once. All else is as for a local version: judgement, canary,
+bake, and the way back. Invariants: nothing begins before its wave is open here and the signed pauses are over. A
+version is renamed in only when its digests were proved. What an operator does on this machine later is not undone. Only
+the record that is followed counts, so a machine that was away passes over what came between.
 """
 
 from __future__ import annotations
 
 import hashlib
+import zoneinfo
 from typing import Final, Literal
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -27,6 +27,8 @@ from .waves import WaveProgress
 MAX_WRONG: Final = 3
 """So often a download may have other bytes than it should; then nothing more is fetched for this record."""
 
+WRONG_SECONDS: Final = 5 * MINUTE
+
 Do = Literal["nothing", "wait", "discard", "fetch", "verify", "rename", "activate", "judge_again"]
 
 
@@ -42,9 +44,10 @@ class LocalVersion(Struct, frozen=True):
 
 class FetchedPart(Struct, frozen=True):
     """What lies in the hidden directory. `manifest_sha256` is that of the record that it was begun for; `wrong` is how
-    often its bytes were not those that were promised."""
+    often its bytes were not those that were promised by the record with the number `sequence`."""
 
     manifest_sha256: str
+    sequence: int
     bytes: int = 0
     complete: bool = False
     verified: bool = False
@@ -64,8 +67,8 @@ class AgentFacts(Struct, frozen=True):
 
     `keep_free_bytes` must stay free. `retry_at` is when a source may be requested again, `fetch_trouble` why not
     before; `ended` why the record begins nothing any more. `followed_seconds` is for how long the record has been
-    followed, by a clock that only counts: where the wall clock is late, the time is at least so much after the record's
-    issue.
+    followed, by a clock that only counts. Where the wall clock is late, the time is at least so much after the record's
+    issue. `held`: an operator holds the wanted version here, whether it is here or not.
     """
 
     machine: FleetMachine
@@ -79,7 +82,8 @@ class AgentFacts(Struct, frozen=True):
     retry_at: float = 0.0
     ended: str = ""
     followed_seconds: float = 0.0
-    zone: ZoneInfo | None = None
+    zone: zoneinfo.ZoneInfo | None = None
+    held: bool = False
 
 
 class AgentStep(Struct, frozen=True):
@@ -96,10 +100,17 @@ class AgentStep(Struct, frozen=True):
 def plan(record: FleetRecord, progress: WaveProgress | None, facts: AgentFacts, now: float) -> AgentStep:
     """The next step. `progress` is None where there is no keeper: then waves open by time, after the signed pauses."""
     begun = facts.begun if facts.begun.sequence == record.sequence else BegunRecord(record.sequence)
+    if (left := _left_over(record, facts, begun, now)) is not None:
+        return left
     if facts.wanted is not None:
         return _with_version(record, progress, facts, begun, facts.wanted, now)
     if (wait := _not_yet(record, progress, facts, begun, now)) is not None:
         return wait
+    if facts.held:
+        return AgentStep("wait", "blocked", f"{record.version} is held on this machine", begun)
+    if begun.activated:
+        because = f"serves {facts.serving or 'nothing'}: {record.version} was removed from this machine"
+        return AgentStep("nothing", "drifted", because, begun)
     return _without_version(record, facts, begun, now)
 
 
@@ -118,7 +129,8 @@ def _with_version(
         return AgentStep("wait", "judging", f"{record.version} is judged", begun)
     if version.state == "rejected":
         attempt = progress.attempt if progress is not None and progress.sequence == record.sequence else 1
-        if attempt > begun.attempt and _not_yet(record, progress, facts, begun, now) is None:
+        new = facts.begun.sequence != record.sequence  # published again, or after a hold: it is tried once more
+        if (new or attempt > begun.attempt) and _not_yet(record, progress, facts, begun, now) is None:
             again = BegunRecord(record.sequence, attempt)
             return AgentStep("judge_again", "judging", f"{record.version} is judged again", again)
         return AgentStep("nothing", "failed", version.because, begun)
@@ -161,13 +173,14 @@ def _not_yet(
 
 def _without_version(record: FleetRecord, facts: AgentFacts, begun: BegunRecord, now: float) -> AgentStep:
     part = facts.part
-    if part is not None and part.manifest_sha256 != record.manifest_sha256:
-        return AgentStep("discard", "fetching", "what was fetched for another record is removed", begun)
     if part is not None and part.verified:
         if (closed := _window_closed(record, facts, begun, now)) is not None:
             return closed
+        if _in_trouble(facts, now):
+            because = f"{record.version} cannot be put into the model root: {facts.fetch_trouble}"
+            return AgentStep("wait", "blocked", because, begun, facts.retry_at)
         return AgentStep("rename", "judging", f"{record.version} is put into the model root", begun)
-    if part is not None and part.wrong >= MAX_WRONG:
+    if part is not None and part.sequence == record.sequence and part.wrong >= MAX_WRONG:
         because = f"the source gave other bytes than were promised, {part.wrong} times: publish it again"
         return AgentStep("wait", "blocked", because, begun)
     if part is not None and part.complete:
@@ -180,10 +193,26 @@ def _without_version(record: FleetRecord, facts: AgentFacts, begun: BegunRecord,
             f"free, and there are {size(facts.free_bytes)}; `modelward disk` shows what takes it"
         )
         return AgentStep("wait", "blocked", because, begun)
-    if now < facts.retry_at:
+    if _in_trouble(facts, now):
         because = f"the source is requested again soon: {facts.fetch_trouble}"
         return AgentStep("wait", "fetching", because, begun, facts.retry_at)
     return AgentStep("fetch", "fetching", f"{size(there)} of {size(record.bytes)} are here", begun)
+
+
+def _left_over(record: FleetRecord, facts: AgentFacts, begun: BegunRecord, now: float) -> AgentStep | None:
+    """Removes what was fetched and is not needed: of another version, or of one that is here. None for nothing.
+
+    It only takes room, so that a removal that fails keeps nothing else waiting.
+    """
+    part = facts.part
+    needed = part is not None and facts.wanted is None and part.manifest_sha256 == record.manifest_sha256
+    if part is None or needed or _in_trouble(facts, now):
+        return None
+    return AgentStep("discard", "fetching", "what was fetched for another record is removed", begun)
+
+
+def _in_trouble(facts: AgentFacts, now: float) -> bool:
+    return bool(facts.fetch_trouble) and now < facts.retry_at
 
 
 def _window_closed(record: FleetRecord, facts: AgentFacts, begun: BegunRecord, now: float) -> AgentStep | None:
@@ -196,7 +225,7 @@ def _window_closed(record: FleetRecord, facts: AgentFacts, begun: BegunRecord, n
     return AgentStep("wait", "waiting", f"{record.version} is here and waits for its window", begun, at)
 
 
-def is_open(window: WaveWindow, zone: ZoneInfo | None, now: float) -> bool:
+def is_open(window: WaveWindow, zone: zoneinfo.ZoneInfo | None, now: float) -> bool:
     """Whether the window is open by local time."""
     began = last_begin(parse(window.start), zone, now, window.for_)
     return began is not None and now < began + window.for_
@@ -207,6 +236,11 @@ def retry_delay(machine: str, failures: int) -> float:
     longest = min(30.0, 2.0 ** min(failures, 5))
     spread = (hash_of(machine, failures) % 1000) / 1000
     return max(1.0, longest * (0.5 + spread / 2))
+
+
+def wrong_delay(machine: str, failures: int) -> float:
+    """Seconds until bytes are requested again that were wrong, 150 to 300: a mirror may be a little behind."""
+    return WRONG_SECONDS * (0.5 + retry_delay(machine, 5 + failures) / 60.0)
 
 
 def poll_delay(machine: str, poll_seconds: float, number: int) -> float:

@@ -34,6 +34,13 @@ class KeptProgress(Struct, frozen=True):
     revision: int = 0
 
 
+class KeptRecord(Struct, frozen=True):
+    """The signed record as it was published, b"" for none, and which edition of it this is."""
+
+    text: bytes = b""
+    revision: int = 0
+
+
 class LeaseTaken(Struct, frozen=True):
     """This keeper acts. `at` is the time by the engine's clock, in wall seconds: keepers' clocks may differ."""
 
@@ -66,8 +73,8 @@ class FeedbackEngine(RecordEngine, Protocol):
     async def reports(self) -> list[ReceivedReport]:
         """All of them, never a part: raises EngineAway where one cannot be read."""
 
-    async def drop_report(self, name: str) -> None:
-        """Forgets a machine that is no more. Raises EngineAway."""
+    async def drop_report(self, name: str) -> bool:
+        """Forgets a machine that is no more; False where there is no report of it. Raises EngineAway."""
 
     async def kept_progress(self) -> KeptProgress:
         """Raises EngineAway; an engine without one answers with that of no record."""
@@ -75,8 +82,11 @@ class FeedbackEngine(RecordEngine, Protocol):
     async def keep_progress(self, progress: WaveProgress, revision: int) -> bool:
         """Keeps it where the edition is still that one; False where another keeper was faster. Raises EngineAway."""
 
-    async def keep_record(self, text: bytes) -> None:
-        """Publishes a signed record. Raises EngineAway."""
+    async def kept_record(self) -> KeptRecord:
+        """Raises EngineAway."""
+
+    async def keep_record(self, text: bytes, revision: int) -> bool:
+        """Publishes a signed record over that edition; False where another one came meanwhile. Raises EngineAway."""
 
     async def lease(self, holder: str, seconds: float) -> LeaseTaken | None:
         """Makes this keeper the one that acts, for so long; None while another one does. Raises EngineAway."""

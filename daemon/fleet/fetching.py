@@ -1,7 +1,7 @@
 """Fetches the files of a version from an engine into the part area: from where each one ends, at a limited rate.
 
-It decides nothing: the planner does. The signed list of files comes first, and nothing else is written before its
-digest is that of the record. Invariant: never more bytes than the record has are written.
+It decides nothing: the planner does. The list of files comes first, and nothing else is written before its digest is
+that of the record. Invariant: never more bytes than the record has are written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import errno
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Final, cast
 
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
 from ...worker.shared.sha256sums import BadSums, parse_sums
 from ..system.clock import Clock
 from .agent_planner import FetchedPart
-from .engine import EngineAway, NotOffered, RecordEngine
+from .engine import EngineAway, RecordEngine
 from .manifest import SIGNATURE
 from .part_area import PartArea
 from .record import FleetRecord
@@ -55,7 +55,7 @@ class Fetching:
 
     async def run(self) -> None:
         """Until all is there. Raises EngineAway, WrongBytes, OSError."""
-        part = await asyncio.to_thread(self._area.begin, self.record.manifest_sha256)
+        part = await asyncio.to_thread(self._area.begin, self.record.manifest_sha256, self.record.sequence)
         self.bytes = part.bytes
         sources = self.record.sources
         first = part.wrong % len(sources)  # after wrong bytes another source has its turn
@@ -72,18 +72,17 @@ class Fetching:
         raise away
 
     async def _from(self, source: str, part: FetchedPart) -> None:
-        listed = await self._small(source, SUMS, MAX_SUMS_BYTES)
-        if hashlib.sha256(listed).hexdigest() != self.record.manifest_sha256:
-            raise WrongBytes(f"{source} has another {SUMS} than was signed")
+        listed = await self._small(source, SUMS, MAX_SUMS_BYTES, self.record.manifest_sha256)
         try:
             names = sorted(parse_sums(listed))
         except BadSums as e:
             raise WrongBytes(f"{SUMS} of {self.record.version} cannot be used: {e}") from e
         small = {SUMS: listed}
-        with suppress(NotOffered):  # the version was not signed by itself
-            small[SIGNATURE] = await self._small(source, SIGNATURE, MAX_SIGNATURE_BYTES)
+        if digest := self.record.signature_sha256:
+            small[SIGNATURE] = await self._small(source, SIGNATURE, MAX_SIGNATURE_BYTES, digest)
         for name, data in small.items():
             before = await asyncio.to_thread(self._area.size, name)
+            self._require_promised(source, len(data) - before)
             await asyncio.to_thread(self._area.write, name, 0, data, last=True)
             self.bytes += len(data) - before
         for name in names:
@@ -97,12 +96,15 @@ class Fetching:
         async with aclosing(self._chunks(source, name, offset)) as chunks:
             async for data in chunks:
                 waiting += data
-                if self.bytes + len(waiting) > self.record.bytes:
-                    raise WrongBytes(f"{source} has more bytes than the {self.record.bytes} that were promised")
+                self._require_promised(source, len(waiting))
                 if len(waiting) >= WRITE_BYTES:
                     offset = await self._write(name, offset, waiting, last=False)
                     await self._keep_rate()
         await self._write(name, offset, waiting, last=True)
+
+    def _require_promised(self, source: str, more_bytes: int) -> None:
+        if self.bytes + more_bytes > self.record.bytes:
+            raise WrongBytes(f"{source} has more bytes than the {self.record.bytes} that were promised")
 
     async def _write(self, name: str, offset: int, waiting: bytearray, *, last: bool) -> int:
         data = bytes(waiting)
@@ -120,13 +122,15 @@ class Fetching:
             ahead = self._began + self._came / self._max_rate - self._clock.monotonic()
             await asyncio.sleep(max(0.0, ahead))
 
-    async def _small(self, source: str, name: str, most_bytes: int) -> bytes:
+    async def _small(self, source: str, name: str, most_bytes: int, digest: str) -> bytes:
         found = b""
         async with aclosing(self._chunks(source, name, 0)) as chunks:
             async for data in chunks:
                 found += data
                 if len(found) > most_bytes:
                     raise WrongBytes(f"{name} of {source} has more than {most_bytes} bytes")
+        if hashlib.sha256(found).hexdigest() != digest:
+            raise WrongBytes(f"{source} has another {name} than was signed")
         return found
 
     def _chunks(self, source: str, name: str, offset: int) -> _Chunks:

@@ -64,7 +64,7 @@ async def _answered(reading: Awaitable[T], path: Path) -> T:
             return await reading
     except TimeoutError:
         raise EngineAway(f"cannot read {path}: its disk does not answer") from None
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # the second one: a name that no file can have
         raise NotOffered(f"{path} is not there") from None
     except OSError as e:
         raise EngineAway(f"cannot read {path}: {e.strerror}") from e

@@ -21,6 +21,8 @@ from .engine import CALL_SECONDS, CHUNK_BYTES, EngineAway, NotOffered
 from .signature import MAX_SIGNED_BYTES
 
 MAX_TOKEN_BYTES: Final = 8 << 10
+_ADDRESS: Final = "%/:[]!$&'()*+,;=@~"
+"""What stays as it is in an address; all other signs outside ASCII's letters are encoded."""
 _RANGE: Final = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)", re.ASCII)
 
 
@@ -45,7 +47,7 @@ class HttpsEngine:
         """See `engine.RecordEngine`."""
         if source.startswith("object:"):
             raise NotOffered(f"{source} is in an object store, which this address does not lead to")
-        base = source if source.startswith("https://") else urljoin(self._url, quote(source))
+        base = quote(source, safe=_ADDRESS) if source.startswith("https://") else urljoin(self._url, quote(source))
         async with aclosing(self._chunks(f"{base.rstrip('/')}/{quote(name)}", offset)) as chunks:
             async for data in chunks:
                 yield data

@@ -13,6 +13,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
 from ...worker.shared.durable_files import replace_file
 from ...worker.shared.file_kinds import kind_of
@@ -26,6 +28,15 @@ from ..system.safe_read import open_regular
 SIGNATURE: Final = f"{SUMS}.minisig"
 MAX_FILES: Final = 10_000
 MODE: Final = 0o644
+
+
+class Manifest(Struct, frozen=True):
+    """What a record says of a version's files: `sha256` is that of SHA256SUMS, `signature_sha256` of its .minisig, ""
+    where the version has none; `bytes` of both and of all that is listed."""
+
+    sha256: str
+    signature_sha256: str
+    bytes: int
 
 
 def sizes(directory: Path, cannot: str) -> dict[str, int]:
@@ -66,8 +77,8 @@ def sign_version(directory: Path, key: SecretKey, comment: str) -> int:
     return len(names)
 
 
-def manifest(directory: Path) -> tuple[str, int]:
-    """The SHA-256 of SHA256SUMS and the bytes of all that it lists, itself included. Raises Refused, OSError."""
+def manifest(directory: Path) -> Manifest:
+    """Raises Refused, OSError."""
     there = sizes(directory, f"cannot publish {directory}")
     if SUMS not in there:
         raise Refused(f"cannot publish {directory}: it has no {SUMS}; `modelward sign` writes and signs it")
@@ -79,8 +90,9 @@ def manifest(directory: Path) -> tuple[str, int]:
         raise Refused(f"cannot publish {directory}: {SUMS}: {e}") from e
     if missing := sorted(sums.keys() - there.keys()):
         raise Refused(f"cannot publish {directory}: {missing[0]} is listed in {SUMS} and missing")
+    signature = _sha256(directory / SIGNATURE) if SIGNATURE in there else ""
     own = sum(there.get(name, 0) for name in (SUMS, SIGNATURE))
-    return hashlib.sha256(data).hexdigest(), own + sum(there[name] for name in sums)
+    return Manifest(hashlib.sha256(data).hexdigest(), signature, own + sum(there[name] for name in sums))
 
 
 def names(directory: Path) -> list[str]:

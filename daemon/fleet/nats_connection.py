@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import nats.errors
 from msgspec import Struct
@@ -25,6 +26,7 @@ from nats.protocol.parser import ErrProtocol, Parser
 from ...worker.shared.started import awaited
 from ..system.safe_read import open_regular
 from .engine import EngineAway, NotOffered
+from .nats_answers import ServerAnswer, decoded, shown
 from .nats_names import inbox
 
 CONNECT_SECONDS: Final = 10
@@ -36,6 +38,8 @@ MAX_CREDENTIALS_BYTES: Final = 64 << 10
 WINDOW: Final = 8
 """So many requests of one list are under way at a time."""
 _MISSING: Final = ("404", "408")
+_MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+A = TypeVar("A", bound=ServerAnswer)
 
 
 class NatsAccess(Struct, frozen=True):
@@ -69,6 +73,15 @@ class _BoundedParser(Parser):
             raise ErrProtocol
 
 
+class _TlsClient(Client):
+    """Gives no server a secret before the connection is encrypted: the client by itself leaves that to the server."""
+
+    def _connect_command(self) -> bytes:
+        if not self._server_info.get("tls_required"):
+            raise nats.errors.Error("the server offers no TLS, and tls:// or a ca_file requires it")
+        return super()._connect_command()
+
+
 class NatsConnection:
     """See the module. `news` is set when a message of a subject in `wakes` comes; not while there is no connection."""
 
@@ -99,7 +112,7 @@ class NatsConnection:
                 options = await asyncio.to_thread(_options, self._access, server)
             except (OSError, ValueError) as e:
                 raise EngineAway(f"cannot read what the server requires: {e}") from e
-            client = Client()
+            client = _TlsClient() if "tls" in options else Client()
             client._ps = _BoundedParser(client)
             self._last_error, self._broken = "", False
             try:
@@ -131,13 +144,13 @@ class NatsConnection:
         more = dict(headers) if headers else None
         return await self._answer(client, client.request(subject, data, timeout=ANSWER_SECONDS, headers=more), subject)
 
-    async def api(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def api(self, subject: str, body: Mapping[str, Any] | None, kind: type[A]) -> A:
         """A request of the server's administration, answered by JSON. Raises EngineAway."""
         message = await self.request(f"$JS.API.{subject}", json.dumps(body).encode() if body else b"")
-        answer = _json(message.data)
-        if found := answer.get("error"):
-            kind = NotOffered if found.get("code") == 404 else EngineAway
-            raise kind(f"the server refused {subject}: {found.get('description', 'without a reason')}")
+        answer = decoded(message.data, kind, "the server's answer")
+        if (found := answer.error) is not None:
+            why = NotOffered if found.code == 404 else EngineAway
+            raise why(f"the server refused {subject}: {found.because}")
         return answer
 
     async def last(self, stream: str, subject: str) -> StoredMessage | None:
@@ -181,7 +194,7 @@ class NatsConnection:
                         await self._if_alive(client, stream)
                         raise
                     number = message.subject.rpartition(".")[2]
-                    if number.isdigit() and given <= int(number) < asked:
+                    if number.isascii() and number.isdecimal() and given <= int(number) < asked:
                         waiting[int(number)] = _stored(message, stream)
                 yield waiting.pop(given)
                 given += 1
@@ -210,7 +223,7 @@ class NatsConnection:
             raise EngineAway(f"the connection to the server broke: {_why(e)}") from e
 
     async def _answer(self, client: Client, answering: Coroutine[Any, Any, Msg], subject: str) -> Msg:
-        """What comes, unless the server refuses the request meanwhile: it says so apart from the answer."""
+        """What comes, unless the server refuses the request meanwhile: it reports that apart from the answer."""
         refused = self._refusals.setdefault(subject.lower(), asyncio.get_running_loop().create_future())
         task = awaited(answering, "fleet request")
         try:
@@ -272,29 +285,22 @@ def _stored(message: Msg, stream: str) -> StoredMessage | None:
     if status.startswith("503"):
         raise NotOffered("the server has nothing of this fleet: `modelward fleet publish` puts it there")
     if status or headers.get("Nats-Stream") != stream:
-        raise EngineAway(f"the server answered {status or 'something else'} {headers.get('Description', '')}".strip())
+        said = shown(f"{status or 'something else'} {headers.get('Description', '')}")
+        raise EngineAway(f"the server answered {said}")
     try:
         sequence = int(headers["Nats-Sequence"])
         at = _wall(headers["Nats-Time-Stamp"])
     except (KeyError, ValueError) as e:
-        raise EngineAway(f"the server's answer cannot be read: {e}") from e
+        raise EngineAway(f"the server's answer cannot be read: {shown(e)}") from e
     return StoredMessage(headers.get("Nats-Subject", ""), sequence, at, message.data)
 
 
 def _wall(text: str) -> float:
-    """RFC 3339 with nanoseconds, which Python reads to six digits."""
-    whole, _, rest = text.rstrip("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{rest or 0}")
-
-
-def _json(data: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as e:
-        raise EngineAway("the server's answer cannot be read") from e
-    if not isinstance(found, dict):
-        raise EngineAway("the server's answer cannot be read")
-    return found
+    """RFC 3339 with nanoseconds, which Python reads to six digits. Raises ValueError."""
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text[:40]!r} is no time")
+    return datetime.fromisoformat(f"{found[1]}+00:00").timestamp() + float(f"0.{found[2] or 0}")
 
 
 def _why(error: BaseException) -> str:

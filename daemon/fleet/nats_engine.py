@@ -8,43 +8,28 @@ them. Invariant: of a file not more than a few chunks are in memory.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from ..config.fleet_checks import MACHINE_NAME
 from ..system.clock import Clock
-from .engine import EngineAway, KeptProgress, LeaseTaken, NotOffered
+from .engine import EngineAway, KeptProgress, KeptRecord, LeaseTaken, NotOffered
+from .nats_answers import MAX_CHUNK_BYTES, PurgeAnswer, ServerAnswer, StoredObject, StreamAnswer, decoded
 from .nats_connection import NatsAccess, NatsConnection, StoredMessage
 from .nats_names import FLEET, LEASE, PROGRESS, RECORD, REPORTS
 from .reports import BadReport, MachineReport, ReceivedReport, decode_report, encode_report
 from .signature import MAX_SIGNED_BYTES
-from .waves import WaveProgress
+from .waves import WaveProgress, possible
 
 WRONG_LAST_SEQUENCE: Final = 10071
 MAX_RECORDS: Final = 100
 MAX_REPORTS: Final = 200_000
-MAX_CHUNK_BYTES: Final = 1 << 20
-MAX_CHUNKS: Final = 1 << 27
 
 
-class StoredObject(Struct, frozen=True):
-    """What the object store knows of a file. `nuid` names its chunks."""
-
-    nuid: str
-    size: int
-    chunks: int
-    digest: str = ""
-    options: dict[str, Any] = {}
-    deleted: bool = False
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Of each chunk but the last."""
-        found = self.options.get("max_chunk_size", 0)
-        return found if isinstance(found, int) and 0 < found <= MAX_CHUNK_BYTES else 128 << 10
+T = TypeVar("T")
 
 
 class _Lease(Struct):
@@ -61,10 +46,10 @@ class NatsEngine:
         """The lease of another keeper: its revision, and since when it has been seen, monotonic seconds."""
 
     async def record(self) -> bytes:
-        found = await self.connection.last(f"KV_{FLEET}", RECORD)
-        if found is None:
+        kept = await self.kept_record()
+        if not kept.revision:
             raise NotOffered("no record was published yet")
-        return found.data[: MAX_SIGNED_BYTES + 1]
+        return kept.text
 
     async def records(self) -> list[bytes]:
         """The last few records, the oldest first. Raises EngineAway."""
@@ -109,17 +94,19 @@ class NatsEngine:
         offset = 0
         while offset <= MAX_REPORTS:
             body = {"subjects_filter": f"$KV.{REPORTS}.*", "offset": offset}
-            answer = await self.connection.api(f"STREAM.INFO.KV_{REPORTS}", body)
-            subjects = answer.get("state", {}).get("subjects") or {}
-            for subject in subjects:
+            answer = await self.connection.api(f"STREAM.INFO.KV_{REPORTS}", body, StreamAnswer)
+            for subject in answer.subjects:
                 yield subject
-            offset += len(subjects)
-            if not subjects or offset >= answer.get("total", 0):
+            offset += len(answer.subjects)
+            if not answer.subjects or offset >= answer.total:
                 return
         raise EngineAway(f"there are more than {MAX_REPORTS} reports")
 
-    async def drop_report(self, name: str) -> None:
-        await self.connection.api(f"STREAM.PURGE.KV_{REPORTS}", {"filter": f"$KV.{REPORTS}.{name}"})
+    async def drop_report(self, name: str) -> bool:
+        if not MACHINE_NAME.fullmatch(name):  # `*` would be the reports of all
+            return False
+        body = {"filter": f"$KV.{REPORTS}.{name}"}
+        return bool((await self.connection.api(f"STREAM.PURGE.KV_{REPORTS}", body, PurgeAnswer)).purged)
 
     # what keepers agree on
 
@@ -127,13 +114,18 @@ class NatsEngine:
         found = await self.connection.last(f"KV_{FLEET}", PROGRESS)
         if found is None:
             return KeptProgress(WaveProgress())
-        return KeptProgress(_decoded(found, WaveProgress), found.sequence)
+        progress = _decoded(found, WaveProgress)
+        return KeptProgress(progress if possible(progress) else WaveProgress(), found.sequence)
 
     async def keep_progress(self, progress: WaveProgress, revision: int) -> bool:
         return await self._put(PROGRESS, msgspec.json.encode(progress), revision)
 
-    async def keep_record(self, text: bytes) -> None:
-        await self._put(RECORD, text)
+    async def kept_record(self) -> KeptRecord:
+        found = await self.connection.last(f"KV_{FLEET}", RECORD)
+        return KeptRecord(found.data[: MAX_SIGNED_BYTES + 1], found.sequence) if found is not None else KeptRecord()
+
+    async def keep_record(self, text: bytes, revision: int) -> bool:
+        return await self._put(RECORD, text, revision)
 
     async def lease(self, holder: str, seconds: float) -> LeaseTaken | None:
         """The lease of another keeper is over when it was not renewed for so long by the own clock, which only counts:
@@ -153,15 +145,11 @@ class NatsEngine:
         """Stores a value; with a revision only over that one, else False. Raises EngineAway."""
         headers = None if revision is None else {"Nats-Expected-Last-Subject-Sequence": str(revision)}
         message = await self.connection.request(subject, data, headers)
-        try:
-            answer = json.loads(message.data)
-            trouble = answer.get("error")
-        except (ValueError, AttributeError, RecursionError) as e:
-            raise EngineAway("the server's answer cannot be read") from e
-        if trouble and trouble.get("err_code") == WRONG_LAST_SEQUENCE:
+        trouble = decoded(message.data, ServerAnswer, "the server's answer").error
+        if trouble is not None and trouble.err_code == WRONG_LAST_SEQUENCE:
             return False
-        if trouble:
-            raise EngineAway(f"the server did not keep {subject}: {trouble.get('description', 'without a reason')}")
+        if trouble is not None:
+            raise EngineAway(f"the server did not keep {subject}: {trouble.because}")
         return True
 
     # files
@@ -176,7 +164,7 @@ class NatsEngine:
         about = _decoded(found, StoredObject) if found is not None else None
         if about is None or about.deleted:
             raise NotOffered(f"{path} is not in the object store {bucket}")
-        if not 0 <= about.chunks <= MAX_CHUNKS or about.size > about.chunks * MAX_CHUNK_BYTES:
+        if about.size > about.chunks * MAX_CHUNK_BYTES:
             raise EngineAway(f"the object store's entry of {path} cannot be")
         if offset >= about.size:
             return
@@ -221,8 +209,5 @@ class NatsEngine:
         return None
 
 
-def _decoded(message: StoredMessage, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(message.data, type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
-        raise EngineAway(f"what the server has under {message.subject} cannot be read: {e}") from e
+def _decoded(message: StoredMessage, kind: type[T]) -> T:
+    return decoded(message.data, kind, f"what the server has under {message.subject}")

@@ -14,7 +14,6 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Final, cast
 
-import msgspec
 import nats.errors
 from nats.js import api as js_api
 from nats.js.errors import Error as StreamError
@@ -23,8 +22,9 @@ from ..errors import Refused
 from ..system.safe_read import open_regular
 from ..units import DAY
 from .engine import EngineAway, NotOffered
+from .nats_answers import ServerAnswer, StoredObject, StreamAnswer, decoded
 from .nats_connection import NatsConnection
-from .nats_engine import MAX_REPORTS, StoredObject
+from .nats_engine import MAX_REPORTS
 from .nats_names import FLEET, MODELS, REPORTS
 from .reports import MAX_REPORT_BYTES
 from .signature import MAX_SIGNED_BYTES
@@ -33,6 +33,8 @@ KEPT_RECORDS: Final = 32
 REPORT_DAYS: Final = 90
 CHUNK_BYTES: Final = 128 << 10
 _NANOSECONDS: Final = 1_000_000_000
+DUPLICATE_WINDOW: Final = _NANOSECONDS // 10
+"""For so long a server keeps the id of each message, in nanoseconds: the least that it takes."""
 _HEADERS: Final = 1024
 STREAMS: Final[dict[str, dict[str, Any]]] = {
     f"KV_{FLEET}": {
@@ -54,7 +56,8 @@ STREAMS: Final[dict[str, dict[str, Any]]] = {
     },
 }
 _ALL: Final[dict[str, Any]] = {
-    "retention": "limits", "storage": "file", "allow_direct": True, "num_replicas": 1, "duplicate_window": 0,
+    "retention": "limits", "storage": "file", "allow_direct": True, "num_replicas": 1,
+    "duplicate_window": DUPLICATE_WINDOW,
 }  # fmt: skip
 
 
@@ -63,16 +66,21 @@ async def prepare(connection: NatsConnection, replicas: int = 1) -> list[str]:
     made = []
     for name, wanted in STREAMS.items():
         try:
-            found = (await connection.api(f"STREAM.INFO.{name}"))["config"]
+            found = (await connection.api(f"STREAM.INFO.{name}", None, StreamAnswer)).config
         except NotOffered:
             config = {**_ALL, **wanted, "name": name, "num_replicas": replicas}
-            await connection.api(f"STREAM.CREATE.{name}", config)
+            await connection.api(f"STREAM.CREATE.{name}", config, ServerAnswer)
             made.append(name)
             continue
-        if not found.get("allow_direct"):
+        if not found.allow_direct:
             raise Refused(f"cannot use the stream {name}: its messages cannot be read one by one (allow_direct)")
-        if name == f"KV_{REPORTS}" and found.get("allow_rollup_hdrs"):
+        if name == f"KV_{REPORTS}" and found.allow_rollup_hdrs:
             raise Refused(f"cannot use the stream {name}: one machine could remove the reports of all (rollup headers)")
+        if name == f"KV_{REPORTS}" and found.duplicate_window > DUPLICATE_WINDOW:
+            raise Refused(
+                f"cannot use the stream {name}: one machine could fill the server's memory with ids of messages; "
+                f"`nats stream edit {name} --dupe-window 100ms` ends that"
+            )
     return made
 
 
@@ -104,16 +112,16 @@ async def tidy(connection: NatsConnection, wanted: Iterable[str]) -> int:
             continue
         about = await _about(connection, name)
         if about is not None:
-            await connection.api(f"STREAM.PURGE.OBJ_{MODELS}", {"filter": f"$O.{MODELS}.C.{about.nuid}"})
-        await connection.api(f"STREAM.PURGE.OBJ_{MODELS}", {"filter": _meta(name)})
+            await connection.api(f"STREAM.PURGE.OBJ_{MODELS}", {"filter": _chunks(about.nuid)}, ServerAnswer)
+        await connection.api(f"STREAM.PURGE.OBJ_{MODELS}", {"filter": _meta(name)}, ServerAnswer)
         removed += 1
     return removed
 
 
 async def _objects(connection: NatsConnection) -> list[str]:
-    answer = await connection.api(f"STREAM.INFO.OBJ_{MODELS}", {"subjects_filter": f"$O.{MODELS}.M.*"})
+    answer = await connection.api(f"STREAM.INFO.OBJ_{MODELS}", {"subjects_filter": f"$O.{MODELS}.M.*"}, StreamAnswer)
     names = []
-    for subject in answer.get("state", {}).get("subjects") or {}:
+    for subject in answer.subjects:
         try:
             names.append(base64.urlsafe_b64decode(subject.rpartition(".")[2]).decode())
         except (binascii.Error, UnicodeDecodeError):
@@ -123,7 +131,7 @@ async def _objects(connection: NatsConnection) -> list[str]:
 
 async def _about(connection: NatsConnection, name: str) -> StoredObject | None:
     found = await connection.last(f"OBJ_{MODELS}", _meta(name))
-    return msgspec.json.decode(found.data, type=StoredObject) if found is not None else None
+    return decoded(found.data, StoredObject, f"the object store's entry of {name}") if found is not None else None
 
 
 async def _same(connection: NatsConnection, name: str, path: Path) -> bool:
@@ -136,6 +144,10 @@ async def _same(connection: NatsConnection, name: str, path: Path) -> bool:
         while data := file.read(1 << 20):
             hashed.update(data)
     return about.digest == f"SHA-256={base64.urlsafe_b64encode(hashed.digest()).decode()}"
+
+
+def _chunks(nuid: str) -> str:
+    return f"$O.{MODELS}.C.{nuid}"
 
 
 def _meta(name: str) -> str:

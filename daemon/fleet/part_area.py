@@ -19,12 +19,14 @@ from msgspec.structs import replace
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
 from ...worker.shared.durable_files import replace_file, sync_directory
+from ...worker.shared.lean_imports import quick_sha256
 from ...worker.shared.sha256sums import BadSums, parse_sums
+from ...worker.shared.unreadable import UNREADABLE
+from ..names import FLEET_PART
 from ..system.safe_paths import open_directory
 from ..system.safe_read import open_regular
 from .agent_planner import FetchedPart
 
-NAME: Final = ".fleet-part"
 MAX_NOTE_BYTES: Final = 4096
 _NOTE, _FILES = "note.json", "files"
 _DIRECTORY_MODE, _FILE_MODE = 0o750, 0o640
@@ -37,7 +39,7 @@ class PartArea:
 
     def __init__(self, root: Path, rename: Callable[..., None]) -> None:
         self._root, self._rename = root, rename
-        self._place = root / NAME
+        self._place = root / FLEET_PART
         self._files = self._place / _FILES
 
     def seen(self) -> FetchedPart | None:
@@ -47,14 +49,16 @@ class PartArea:
             return None
         return replace(note, bytes=sum(self._walked().values()))
 
-    def begin(self, manifest_sha256: str) -> FetchedPart:
+    def begin(self, manifest_sha256: str, sequence: int) -> FetchedPart:
         """What is there for this version, begun if there is nothing. What is for another one goes. Raises OSError."""
         note = self._note()
         if note is None or note.manifest_sha256 != manifest_sha256:
             self.discard()
             self._files.mkdir(_DIRECTORY_MODE, parents=True)
-            self.keep(FetchedPart(manifest_sha256))
+            self.keep(FetchedPart(manifest_sha256, sequence))
             sync_directory(self._root)
+        elif note.sequence != sequence:  # published again: what was wrong before may be right now
+            self.keep(replace(note, sequence=sequence, wrong=0))
         found = self.seen()
         assert found is not None
         return found
@@ -98,14 +102,14 @@ class PartArea:
 
     def verify(self, most_bytes: int, end: Callable[[], bool]) -> FetchedPart:
         """Compares all digests, and removes files with other bytes. `end` returns True to stop. Raises OSError."""
-        part = self._note() or FetchedPart("")
+        part = self._note() or FetchedPart("", 0)
         wrong = self._wrong(part.manifest_sha256, most_bytes, end)
         if end():
             return part
         for name in wrong:
             (self._files / name).unlink(missing_ok=True)
         bad = bool(wrong)
-        part = FetchedPart(part.manifest_sha256, 0, not bad, not bad, part.wrong + bad)
+        part = replace(part, bytes=0, complete=not bad, verified=not bad, wrong=part.wrong + bad)
         self.keep(part)
         return replace(part, bytes=sum(self._walked().values()))
 
@@ -150,7 +154,7 @@ class PartArea:
         try:
             with open_regular(self._place / _NOTE) as file:
                 return msgspec.json.decode(file.read(MAX_NOTE_BYTES), type=FetchedPart)
-        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        except (FileNotFoundError, *UNREADABLE):
             return None
 
     def _walked(self) -> dict[str, int]:
@@ -171,8 +175,8 @@ def member(name: str) -> str:
 
 
 def _sha256(path: Path, end: Callable[[], bool]) -> str:
-    hashed = hashlib.sha256()
+    hashed = quick_sha256()
     with open_regular(path) as file:
         while not end() and (data := file.read(_READ_BYTES)):
             hashed.update(data)
-    return hashed.hexdigest()
+    return str(hashed.hexdigest())

@@ -1,8 +1,8 @@
 """The record of a fleet: which version is wanted, from when, and in which waves. Pure.
 
 It is canonical JSON: sorted keys, no spaces, no key twice, so that the same content is the same bytes. A field that is
-not known here is refused, because it may forbid something: `format` rises with each new field, and a machine that is
-older than the record keeps what it serves. Invariant: a record that was read is within every limit.
+not known here is refused, because it may forbid something. `format` rises with each new field. A machine that is older
+than the record keeps what it serves. Invariant: a record that was read is within every limit.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ from msgspec import Struct, field
 from ...worker.shared.moments import moment
 from ...worker.shared.quantities import size
 from ...worker.shared.signed_fields import MAX_SEQUENCE
+from ...worker.shared.unreadable import UNREADABLE
 from ..config.cron import parse
 from ..config.fleet_checks import LABEL, LABEL_RIGHT
 from ..names import is_version_name
 from ..units import DAY, MINUTE, YEAR
 
 FORMAT: Final = 1
+LINK: Final = "current"
+"""What the link of nearly every machine is called: no version with this name could be put beside it."""
 MAX_RECORD_BYTES: Final = 64 << 10
 MAX_VERSION_BYTES: Final = 1 << 44
 MAX_SOURCES, MAX_SOURCE_CHARS = 8, 1024
 MAX_WAVES, MAX_LABELS = 32, 32
 MAX_PAUSE_SECONDS: Final = 90 * DAY
+MAX_VALID_SECONDS: Final = 10 * YEAR
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _RELATIVE: Final = re.compile(r"(?!\.{1,2}(/|$))[^/:]+(/(?!\.{1,2}(/|$))[^/:]+)*")
 _OBJECT: Final = re.compile(r"object:[A-Za-z0-9._-]{1,100}(/[^/\s]{1,255}){0,3}", re.ASCII)
@@ -63,8 +67,9 @@ class FleetWave(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 class FleetRecord(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """See the module. Moments are like 2027-01-01T00:00:00Z; `not_before` "" is at once.
 
-    `manifest_sha256` is that of the version's SHA256SUMS, `bytes` the size of all its files. A source is where they
-    lie: `object:BUCKET/NAME`, an https address, or a path beside the record. `hold`: no machine begins.
+    `manifest_sha256` is that of the version's SHA256SUMS, `signature_sha256` of its SHA256SUMS.minisig, "" where it has
+    none; `bytes` is the size of all its files. A source is where they lie: `object:BUCKET/NAME`, an https address, or a
+    path beside the record. `hold`: no machine begins.
     """
 
     format: int
@@ -78,6 +83,7 @@ class FleetRecord(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     waves: tuple[FleetWave, ...]
     not_before: str = ""
     hold: bool = False
+    signature_sha256: str = ""
 
     @property
     def issued_at(self) -> float:
@@ -116,7 +122,7 @@ def decode(data: bytes) -> FleetRecord:
         if needs != FORMAT:
             raise BadRecord(f"the record has format {needs}, and this release reads {FORMAT}: upgrade modelward first")
         record = msgspec.json.decode(data, type=FleetRecord)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise BadRecord(f"the record cannot be read: {e}") from e
     _check(record)
     if _encoded(record) != data:
@@ -143,9 +149,14 @@ def _mistakes(record: FleetRecord) -> list[str]:
         (not 1 <= record.sequence <= MAX_SEQUENCE, f"sequence is not from 1 to {MAX_SEQUENCE}"),
         (record.expires_at <= record.issued_at, "expires is not after issued"),
         (record.begins_at >= record.expires_at, "not_before is not before expires"),
-        (record.expires_at - record.issued_at > 10 * YEAR, "expires is more than ten years after issued"),
-        (not is_version_name(record.version), "version is not a name of a version"),
+        (record.earliest(len(record.waves) - 1) >= record.expires_at, "its last wave would open after its end"),
+        (record.expires_at - record.issued_at > MAX_VALID_SECONDS, "expires is more than ten years after issued"),
+        (not is_version_name(record.version) or record.version == LINK, "version is not a name of a version"),
         (not _SHA256.fullmatch(record.manifest_sha256), "manifest_sha256 is not 64 hex digits"),
+        (
+            bool(record.signature_sha256) and not _SHA256.fullmatch(record.signature_sha256),
+            "signature_sha256 is not 64 hex digits",
+        ),
         (not 1 <= record.bytes <= MAX_VERSION_BYTES, f"bytes is not from 1 to {MAX_VERSION_BYTES}"),
         (not 1 <= len(record.sources) <= MAX_SOURCES, f"sources has not 1 to {MAX_SOURCES} entries"),
         (not all(map(_is_source, record.sources)), "a source is no object, https address or path beside the record"),

@@ -11,6 +11,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from ...worker.shared.signed_fields import MAX_SEQUENCE
+from ...worker.shared.unreadable import UNREADABLE
 from ..config.fleet_checks import LABEL
 from .membership import FleetMachine
 from .record import MAX_LABELS
@@ -18,12 +20,14 @@ from .record import MAX_LABELS
 MAX_REPORT_BYTES: Final = 8 << 10
 MAX_TEXT_CHARS: Final = 600
 MAX_NAME_CHARS: Final = 255
+MAX_ATTEMPTS: Final = 1_000_000
+MAX_SPEED: Final = 1e9
 LEASE_SECONDS: Final = 300
 """A machine is there for so long after its last report; it reports each minute."""
 
 Outcome = Literal["waiting", "fetching", "judging", "serving", "failed", "blocked", "drifted"]
 """`blocked`: this machine cannot take the version, and the version is not at fault. `drifted`: it was chosen, and
-somebody chose another one on the machine."""
+another one was chosen on the machine."""
 
 
 class BadReport(ValueError):
@@ -60,9 +64,10 @@ _decoder: Final = msgspec.json.Decoder(MachineReport)
 
 
 def encode_report(report: MachineReport) -> bytes:
-    """Texts that are too long are cut."""
+    """Texts that are too long are cut, and so are the sizes of disks that claim to have no end."""
     cut = {name: getattr(report, name)[:MAX_TEXT_CHARS] for name in ("because", "processor", "host", "release")}
-    return msgspec.json.encode(msgspec.structs.replace(report, **cut))
+    sizes = {name: min(getattr(report, name), MAX_SEQUENCE) for name in ("free_bytes", "fetched_bytes")}
+    return msgspec.json.encode(msgspec.structs.replace(report, **cut, **sizes))
 
 
 def decode_report(data: bytes) -> MachineReport:
@@ -71,13 +76,16 @@ def decode_report(data: bytes) -> MachineReport:
         raise BadReport(f"the report has more than {MAX_REPORT_BYTES} bytes")
     try:
         report = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise BadReport(f"the report cannot be read: {e}") from e
     texts = (report.because, report.processor, report.host, report.release, report.version, report.digest)
     if not report.name or len(report.name) > MAX_NAME_CHARS or any(len(t) > MAX_TEXT_CHARS for t in texts):
         raise BadReport("the report has a text that is too long, or no name")
     if len(report.labels) > MAX_LABELS or not all(map(LABEL.fullmatch, report.labels)):
         raise BadReport("the report has labels that are none")
-    if report.sequence < 0 or not 1 <= report.attempt <= 1_000_000 or not 0 < report.lease_seconds <= 86_400:
+    sizes = (report.sequence, report.free_bytes, report.fetched_bytes)
+    if not all(0 <= number <= MAX_SEQUENCE for number in sizes) or not 0 <= report.speed <= MAX_SPEED:
+        raise BadReport("the report has a number that cannot be")
+    if not 1 <= report.attempt <= MAX_ATTEMPTS or not 0 < report.lease_seconds <= 86_400:
         raise BadReport("the report has a number that cannot be")
     return report

@@ -17,9 +17,14 @@ from ...worker.shared.minisign import BadSignature, PublicKey, verify
 from ...worker.shared.minisign_keys import SecretKey, sign
 from ...worker.shared.quantities import size
 from ...worker.shared.signed_fields import FLEET_MARK
+from ...worker.shared.unreadable import UNREADABLE
 from .record import BadRecord, FleetRecord, decode, encode
 
 MAX_SIGNED_BYTES: Final = 160 << 10
+
+
+class NotSigned(BadRecord):
+    """No configured key signed it."""
 
 
 class SignedText(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,13 +55,13 @@ def open_record(text: bytes, keys: Iterable[PublicKey]) -> SignedRecord:
         raise BadRecord(f"the signed record has more than {size(MAX_SIGNED_BYTES)}")
     try:
         carried = msgspec.json.decode(text, type=SignedText)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise BadRecord(f"the signed record cannot be read: {e}") from e
     data = carried.record.encode(errors="replace")
     try:
         comment = verify(data, carried.signature.encode(errors="replace"), keys)
     except BadSignature as e:
-        raise BadRecord(f"the signature of the record is not good: {e}") from e
+        raise NotSigned(f"the signature of the record is not good: {e}") from e
     if comment != FLEET_MARK:
         raise BadRecord("the signature of the record was made for something else")
     return SignedRecord(decode(data), hashlib.sha256(data).hexdigest(), text)
@@ -66,5 +71,5 @@ def read_record(text: bytes) -> FleetRecord | None:
     """What a carried record wants, for people: nothing proves it. None for what cannot be read."""
     try:
         return decode(msgspec.json.decode(text[:MAX_SIGNED_BYTES], type=SignedText).record.encode(errors="replace"))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, BadRecord):
+    except (*UNREADABLE, BadRecord):
         return None

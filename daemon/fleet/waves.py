@@ -1,14 +1,16 @@
 """The next step of a rollout over a fleet: open a wave, wait, halt, or done, each with its reason. Pure.
 
 A wave is judged by the machines that were seen lately. Others are late: they follow when they return, each with its own
-canary. But a machine that began and was not seen since counts as one that does not serve. Invariants: no wave opens
-without a success in the one before; missing reports never open one; after a halt only `resume` opens anything.
+canary. But a machine that began and was not seen since counts as one that does not serve. A share that holds nobody of
+its own is passed: with ten machines 5 % are often none. Invariants: no wave opens without a success in the one before
+that holds machines; missing reports never open one; after a halt only `resume` opens anything.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -16,9 +18,10 @@ from msgspec.structs import replace
 
 from ...worker.shared.moments import moment_text
 from ...worker.shared.quantities import count, percent, span
+from ...worker.shared.signed_fields import MAX_SEQUENCE
 from .membership import wave_of
-from .record import FleetRecord
-from .reports import MachineReport, ReceivedReport
+from .record import MAX_WAVES, FleetRecord
+from .reports import MAX_ATTEMPTS, MachineReport, ReceivedReport
 
 SEEN_SECONDS: Final = 900.0
 """A machine whose last report is older was not seen lately. The clock of the keeper may differ by as much."""
@@ -29,8 +32,9 @@ Standing = Literal["serving", "failed", "pending", "blocked", "silent", "late"]
 
 
 class WaveProgress(Struct, frozen=True, omit_defaults=True):
-    """How far a record has come: what keepers agree on. `open` is how many waves are open, `met_at` since when the last
-    one is good enough (0: it is not), `halted` why it halts ("": it does not), `attempt` which try this is."""
+    """How far a record has come: what keepers agree on. `open` is how many waves are open. `met_at` is since when the
+    last one is good enough; 0: it is not. `halted` is why it halts; "": it does not. `attempt` counts the tries.
+    """
 
     sequence: int = 0
     open: int = 0
@@ -38,6 +42,12 @@ class WaveProgress(Struct, frozen=True, omit_defaults=True):
     met_at: float = 0.0
     halted: str = ""
     done: bool = False
+
+
+def possible(progress: WaveProgress) -> bool:
+    """Whether a keeper of any release could have written it."""
+    numbers = 0 <= progress.sequence <= MAX_SEQUENCE and 0 <= progress.open <= MAX_WAVES
+    return numbers and 1 <= progress.attempt <= MAX_ATTEMPTS and 0 <= progress.met_at < inf
 
 
 class WaveStep(Struct, frozen=True):
@@ -65,6 +75,10 @@ class WaveCount(Struct):
     @property
     def counted(self) -> int:
         return self.serving + self.failed + self.pending + self.blocked + self.silent
+
+    @property
+    def known(self) -> int:
+        return self.counted + self.late
 
 
 def standing(report: MachineReport, at: float, record: FleetRecord, progress: WaveProgress, now: float) -> Standing:
@@ -119,10 +133,26 @@ def next_step(record: FleetRecord, progress: WaveProgress, reports: Iterable[Rec
             at = record.begins_at
             return WaveStep("wait", f"the first wave opens at {moment_text(at)}", progress, 0, at)
         return _opened(record, progress, "the first wave opens without a condition")
-    counts = census(record, progress, reports, now)[: progress.open]
+    waves = census(record, progress, reports, now)
+    counts = waves[: progress.open]
     if because := _halts(record, counts):
         return WaveStep("halt", because, replace(progress, halted=because, met_at=0.0), progress.open)
+    if record.waves[progress.open - 1].percent and not counts[-1].known and any(each.known for each in waves):
+        return _passed(record, progress, counts, now)
     return _judged(record, progress, counts[-1], now)
+
+
+def _passed(record: FleetRecord, progress: WaveProgress, counts: list[WaveCount], now: float) -> WaveStep:
+    """What follows a share that holds no machine that was ever seen."""
+    number = progress.open
+    because = f"wave {number} holds no machine of its own"
+    if number == len(record.waves):
+        if any(each.pending for each in counts):
+            return WaveStep("wait", _waits_for(number, counts[-1]), replace(progress, met_at=0.0), number)
+        return WaveStep("done", because, replace(progress, done=True, met_at=progress.met_at or now), number)
+    if now < (until := record.earliest(number)):
+        return WaveStep("wait", because, progress, number, until)
+    return _opened(record, progress, because)
 
 
 def _halts(record: FleetRecord, counts: list[WaveCount]) -> str:

@@ -179,7 +179,7 @@ class Notifier:
             if not channel.queue:
                 await channel.changed.wait()
                 continue
-            await self._until(channel, self._allowed_at(channel))
+            await self._until(self._allowed_at(channel))
             waiting = channel.queue[0]
             text = self._worded(channel, waiting)
             if text is _UNWORDED:
@@ -198,7 +198,7 @@ class Notifier:
             if waiting.tries >= MAX_TRIES:
                 self._dropped(channel, waiting, outcome.because)
             wait = max(outcome.retry_after, retry_seconds(channel.failures, self._first_retry))
-            await self._until(channel, self._clock.monotonic() + wait)
+            await self._until(self._clock.monotonic() + wait)
 
     def _worded(self, channel: AlertChannel, waiting: Waiting) -> Text | None:
         """Raises nothing: a message that cannot be worded would stop all those behind it."""
@@ -214,7 +214,7 @@ class Notifier:
         with suppress(ValueError):  # pushed out while it was on its way
             channel.queue.remove(waiting)
 
-    async def _until(self, channel: AlertChannel, moment: float) -> None:
+    async def _until(self, moment: float) -> None:
         while (left := moment - self._clock.monotonic()) > 0:
             await asyncio.sleep(left)
 

@@ -6,9 +6,9 @@ Invariant: at most one message for each due time.
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Iterable
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -32,7 +32,7 @@ class DigestDue(Struct, frozen=True):
     seconds: float
 
 
-def due(at: str, zone: ZoneInfo | None, sent: float, wall: float) -> DigestDue:
+def due(at: str, zone: zoneinfo.ZoneInfo | None, sent: float, wall: float) -> DigestDue:
     """`at` is a local time of the day, `sent` when the last one was sent or first thought of, wall seconds."""
     last = last_begin(daily(at), zone, wall, LATE_SECONDS)
     later = next_begin(daily(at), zone, wall)

@@ -47,7 +47,7 @@ class ProbeAnswer(Struct, frozen=True):
 
 
 class ProbeRecord(Struct):
-    """`off` is why no probes are sent, "" while they are; `because` is the reason of the last failure in a row, and
+    """`off` is why no probes are sent, "" while they are. `because` is the reason of the last failure in a row,
     `failing_since` the time of the first one. Times are wall seconds.
     """
 

@@ -14,6 +14,7 @@ from typing import Final
 import httptools
 import msgspec
 
+from ...worker.shared.unreadable import UNREADABLE
 from .probe_clip import ProbeClip
 from .probe_record import ProbeAnswer, ProbeJob
 from .probe_text import error_rate
@@ -64,7 +65,7 @@ async def send_clip(job: ProbeJob, clip: ProbeClip) -> ProbeAnswer:
         because = f"no answer within {job.seconds:g} s"
     except OSError as e:
         because = f"no connection: {os.strerror(e.errno) if e.errno else type(e).__name__}"
-    except (httptools.HttpParserError, _Unreadable, ValueError) as e:
+    except (httptools.HttpParserError, _Unreadable, ValueError, *UNREADABLE) as e:
         because = f"its answer cannot be read: {type(e).__name__.lstrip('_')}"
     return ProbeAnswer(
         because=because[:500],
@@ -111,7 +112,7 @@ def _request(job: ProbeJob, clip: ProbeClip) -> bytes:
 
 
 def _compared(job: ProbeJob, clip: ProbeClip, response: _Response) -> tuple[str, str]:
-    """The text that came back, and why it is not the right one, "" when it is. Raises ValueError when it is no JSON."""
+    """The text that came back, and why it is not the right one, "" when it is. Raises UNREADABLE for no JSON."""
     if response.status != 200:
         return "", f"it answered {response.status}{_reason(response.body)}"
     answer = msgspec.json.decode(response.body)

@@ -6,10 +6,10 @@ the clock skips moves by that hour. A begin in an hour that comes twice counts o
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from ..config.cron import clock_time, daily, parse
 from ..config.local_times import last_begin, last_begin_of_day, local_moment, local_time, next_begin, zone_of
@@ -60,12 +60,12 @@ def quiet_plan(alerts: Alerts, wall: float) -> QuietPlan:
     return QuietPlan(tuple(found), wall, min([wall + FAR_SECONDS, *_changes(alerts, zone, found, wall)]))
 
 
-def clock_text(wall: float, zone: ZoneInfo | None) -> str:
+def clock_text(wall: float, zone: zoneinfo.ZoneInfo | None) -> str:
     """A moment within about a day, as text for people."""
     return local_time(wall, zone).strftime("%d %b %H:%M")
 
 
-def maintenance(entry: MaintenanceWindow, zone: ZoneInfo | None, wall: float) -> OpenWindow | None:
+def maintenance(entry: MaintenanceWindow, zone: zoneinfo.ZoneInfo | None, wall: float) -> OpenWindow | None:
     """The window that is open now."""
     began = last_begin(parse(entry.start), zone, wall, entry.for_)
     if began is None or wall >= began + entry.for_:
@@ -73,7 +73,7 @@ def maintenance(entry: MaintenanceWindow, zone: ZoneInfo | None, wall: float) ->
     return OpenWindow(entry.alerts, False, began + entry.for_, f"maintenance{f': {entry.why}' if entry.why else ''}")
 
 
-def quiet_hours(alerts: Alerts, zone: ZoneInfo | None, wall: float) -> OpenWindow | None:
+def quiet_hours(alerts: Alerts, zone: zoneinfo.ZoneInfo | None, wall: float) -> OpenWindow | None:
     """The quiet hours that have begun and not ended."""
     quiet = alerts.quiet
     if not quiet.from_ or not quiet.to:
@@ -90,7 +90,9 @@ def quiet_hours(alerts: Alerts, zone: ZoneInfo | None, wall: float) -> OpenWindo
     return OpenWindow((), True, until, "quiet hours") if wall < until else None
 
 
-def _changes(alerts: Alerts, zone: ZoneInfo | None, windows: Iterable[OpenWindow], wall: float) -> Iterator[float]:
+def _changes(
+    alerts: Alerts, zone: zoneinfo.ZoneInfo | None, windows: Iterable[OpenWindow], wall: float
+) -> Iterator[float]:
     """When a window may open or close next."""
     yield from (window.until for window in windows)
     times = [parse(entry.start) for entry in alerts.maintenance]

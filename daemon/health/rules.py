@@ -15,7 +15,6 @@ from ..config.schema_alerts import AlertRule
 from ..units import MINUTE
 
 Severity = Literal["critical", "warning"]
-SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "warning")
 SETTLED_SECONDS: Final = MINUTE
 """How long a measured figure has to be back before its alert ends, at least."""
 

@@ -10,10 +10,11 @@ import zlib
 from pathlib import Path
 from typing import Final, TypeVar
 
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 from msgspec.msgpack import decode, encode
 
 from ...worker.shared.durable_files import replace_file
+from ...worker.shared.unreadable import UNREADABLE
 from ..system.safe_read import open_regular
 
 NAME: Final = "series.bin"
@@ -25,7 +26,7 @@ T = TypeVar("T", bound=Struct)
 
 
 class BadSeriesFile(ValueError):
-    """The file holds no series of ours; the text says why."""
+    """The file holds no series of ours; the text gives the reason."""
 
 
 def write(path: Path, record: Struct) -> None:
@@ -48,7 +49,7 @@ def read(path: Path, kind: type[T]) -> T | None:
         raise BadSeriesFile("its checksum is wrong")
     try:
         return decode(content, type=kind)
-    except MsgspecError as e:
+    except UNREADABLE as e:
         raise BadSeriesFile(str(e)) from e
 
 

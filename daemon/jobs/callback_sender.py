@@ -58,7 +58,7 @@ async def deliver(
     *,
     resolve: Resolve,
     seconds: float = TOTAL_SECONDS,
-    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    tls: Callable[[], ssl.SSLContext] | None = None,
 ) -> None:
     """Returns when a 2xx status came back. Raises CallbackFailed."""
     entries = tuple(entries)
@@ -69,7 +69,7 @@ async def deliver(
     try:
         async with asyncio.timeout(seconds):
             addresses = await _checked(wanted, entries, resolve)
-            context = await asyncio.to_thread(tls) if wanted.scheme == "https" else None
+            context = await asyncio.to_thread(tls or ssl.create_default_context) if wanted.scheme == "https" else None
             status = await _post(wanted, addresses, context, body, headers)
     except TimeoutError:
         raise CallbackFailed(f"no answer within {seconds:g} s") from None

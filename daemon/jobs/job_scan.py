@@ -76,7 +76,7 @@ class JobScan:
         self._tidy()
         jobs = directory.jobs() if removed else jobs
         self._strip({job.request.id for job in jobs if job.state in ENDED})
-        counts = Counter({state: 0 for state in STATES})
+        counts = Counter(dict.fromkeys(STATES, 0))
         counts.update(job.state for job in jobs)
         due, waiting = self._callbacks([job for job in jobs if job.state in ENDED and job.request.callback], now)
         unreadable = next(iter(directory.unreadable.values()), "") or self._callback_trouble or self._disk_trouble

@@ -1,8 +1,8 @@
 """Decides which form of a version is loaded, which forms are missing, and how long a version waits for one. Pure.
 
-A form is the version as it came ("plain"), the same graph in a mapped file ("mapped"), or a rewritten graph whose
-answers are proved equal ("exact") or whose texts are ("fast"). Invariant: a version without a compiled form is served
-as it came; nothing here can reject one.
+A form is the version as it came ("plain"), the same graph in a mapped file ("mapped"), or a rewritten graph. Of that
+the answers are proved equal ("exact"), or the texts ("fast"). Invariant: a version without a compiled form is served as
+it came; nothing here can reject one.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ def publish_version(directory: Path, root: Path, version: str, digest: str, kind
 def publish_form(request: FormRequest, version: str, digest: str, stage: str) -> Path:
     """The path of the form of this stage that a compiler left, below the root. The child may still be at work.
 
-    So it is taken out of reach of the child before it is checked: what the child may write to by name is the old
-    directory of the form's own files. Raises BadArtifact, OSError.
+    So it is taken out of reach of the child before it is checked. By name the child may write only to the former
+    directory. Raises BadArtifact, OSError.
     """
     directory, root = Path(request.directory, stage), Path(request.root)
     _take_away(directory)

@@ -234,7 +234,6 @@ def _summary(name: str, top: os.stat_result, walk: _Walk) -> VersionSeen:
         bytes=sum(walk.files.values()),
         files=len(walk.files),
         newest_ns=max(walk.inner_ns, top.st_mtime_ns, top.st_ctime_ns),
-        changed_ns=top.st_ctime_ns,
         renamed_in=_renamed_in(top, walk),
         arriving=_arriving(walk),
         misplaced=tuple(sorted(walk.misplaced)),
@@ -255,9 +254,9 @@ def _renamed_in(top: os.stat_result, walk: _Walk) -> bool:
     it. `cp -a`, `mv` between file systems, rsync and tar set the directory's times when its content is complete, with
     the same trace. So a change time above the modification time and not below any time inside means: whole. A plain
     `cp -r` never shows it (both times are equal), nor does a directory in which a file was written afterwards. A chmod
-    of the directory in the middle of a copy would, until the next write: then the validator judges a half copy,
-    rejects it, and the finished one, being other files, is judged again. Times from another system's clock, or set in
-    the future, only lead to False, which costs the quiet time.
+    of the directory in the middle of a copy would, until the next write. Then the validator rejects a half copy. The
+    finished one has other files, so it is judged again. Times from another system's clock, or set in the future, only
+    lead to False, which costs the quiet time.
     """
     return bool(walk.files) and top.st_ctime_ns > top.st_mtime_ns and top.st_ctime_ns >= walk.inner_ns
 

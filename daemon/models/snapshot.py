@@ -81,13 +81,13 @@ class VersionSeen(Struct, frozen=True):
     was trouble of the machine (no descriptor, a disk that fails), and proves nothing about the version.
 
     `fingerprint` changes whenever an entry is added, removed, replaced, written or touched, and whenever an error does.
-    `bytes` is the sum of its files' sizes. `newest_ns` is the latest change or modification of anything in it,
-    `changed_ns` the directory's own change time, both in wall nanoseconds. `renamed_in`: it was moved or copied as a
-    whole, and nothing in it has changed since (see scan). `sums_complete`: every file in SHA256SUMS exists; contents
-    are not compared. `arriving` is the sign that more will come, "" for none. `misplaced` are links in it that were
-    meant for the root, each with the version that it names there. `writing`: whether a file is open for writing; None
-    when that is unknown. `within` is the directory of the root that holds it, "" for the root itself: a root that
-    Kubernetes projects has its versions in the directory that `..data` leads to.
+    `bytes` is the sum of its files' sizes. `newest_ns` is the latest change or modification of anything in it, in wall
+    nanoseconds. `renamed_in`: it was moved or copied as a whole, and nothing in it has changed since (see scan).
+    `sums_complete`: every file in SHA256SUMS exists; contents are not compared. `arriving` is the sign that more will
+    come, "" for none. `misplaced` are links in it that were meant for the root, each with the version that it names
+    there. `writing`: whether a file is open for writing; None when that is unknown. `within` is the directory of the
+    root that holds it, "" for the root itself. A root that Kubernetes projects has its versions in the directory that
+    `..data` leads to.
     """
 
     name: str
@@ -95,7 +95,6 @@ class VersionSeen(Struct, frozen=True):
     bytes: int = 0
     files: int = 0
     newest_ns: int = 0
-    changed_ns: int = 0
     renamed_in: bool = False
     has_sums: bool = False
     sums_complete: bool = False
@@ -118,7 +117,7 @@ class RootSeen(Struct, frozen=True):
     versions.
 
     `ignored` are directories whose names no version can have, and links to directories elsewhere, each with the reason.
-    `linked` is where the link is, `owner` the root's uid. `itself` says what to do about a root that holds the files of
+    `linked` is where the link is, `owner` the root's uid. `itself` is what helps for a root that holds the files of
     a version itself, "" for any other.
     """
 

@@ -23,9 +23,9 @@ from msgspec.json import decode, encode
 from ...worker.shared.quantities import size as size_text
 from ..answers.uploads import DIRECTORY, UploadFile
 from ..errors import NotKnown, Refused
+from ..system.disk_room import Reserve, disk_room
 from ..system.safe_paths import open_directory
 from . import upload_rules as rules
-from .unpack_archive import unpack
 from .upload_rules import UploadPlan
 
 PREFIX: Final = ".upload-"
@@ -59,7 +59,7 @@ class UploadArea:
     `reserve(total_bytes)` is what must stay free on a file system of that size.
     """
 
-    def __init__(self, root: Path, rename: Rename, reserve: Callable[[int], int]) -> None:
+    def __init__(self, root: Path, rename: Rename, reserve: Reserve) -> None:
         self._root, self._rename, self._reserve = root, rename, reserve
 
     def seen(self) -> list[UploadSeen]:
@@ -77,7 +77,7 @@ class UploadArea:
                 names = ", ".join(other.plan.version for other in others)
                 raise Refused(f"cannot upload {version}: {len(others)} uploads are not finished ({names})")
             pending = sum(max(0, other.plan.room_bytes - other.received_bytes) for other in others)
-            if why := rules.why_no_room(plan.room_bytes, pending, *self._space(root)):
+            if why := rules.why_no_room(plan.room_bytes, pending, disk_room(root, self._reserve)):
                 raise Refused(f"cannot upload {version}: {why}")
             upload = secrets.token_hex(8)
             os.mkdir(PREFIX + upload, 0o700, dir_fd=root)
@@ -106,7 +106,7 @@ class UploadArea:
             if number >= len(plan.files):
                 raise NotKnown(f"cannot take this: the upload of {plan.version} has no file {number}")
             wanted, path = plan.files[number], self._path(plan, number)
-            self._may_write(root, plan.version)(len(data))
+            self._require_room(root, plan.version, len(data))
             if "/" in path:
                 os.makedirs(f"/proc/self/fd/{fd}/{path.rpartition('/')[0]}", 0o750, exist_ok=True)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640, dir_fd=fd)
@@ -252,21 +252,11 @@ class UploadArea:
     def _path(self, plan: UploadPlan, number: int) -> str:
         return f"{_FILES}/{plan.files[number].path}" if plan.kind == DIRECTORY else "archive"
 
-    def _space(self, root: int) -> tuple[int, int]:
-        """Free bytes, and what must stay free."""
-        found = os.fstatvfs(root)
-        return found.f_bavail * found.f_frsize, self._reserve(found.f_blocks * found.f_frsize)
-
-    def _may_write(self, root: int, version: str) -> Callable[[int], None]:
+    def _require_room(self, root: int, version: str, wanted_bytes: int) -> None:
         """Raises Refused when so much more would leave less than must stay free."""
-
-        def may_write(size: int) -> None:
-            free, reserve = self._space(root)
-            if free - size < reserve:
-                room = f"{size_text(free)} free, {size_text(reserve)} must stay free (disk.min_free)"
-                raise Refused(f"cannot take more of {version}: {room}")
-
-        return may_write
+        room = disk_room(root, self._reserve)
+        if wanted_bytes > room.bytes:
+            raise Refused(f"cannot take more of {version}: {room}")
 
     def _complete(self, fd: int, plan: UploadPlan, may_go_on: Callable[[], None]) -> None:
         """Every file is synced; an empty one of which no byte came is made."""
@@ -282,9 +272,11 @@ class UploadArea:
                 os.close(file)
 
     def _unpack(self, root: int, fd: int, plan: UploadPlan, cannot: str, may_go_on: Callable[[], None]) -> int:
+        from .unpack_archive import unpack  # what reads archives is a megabyte, and seldom needed
+
         shutil.rmtree(_FILES, dir_fd=fd)  # what an earlier try left
         os.mkdir(_FILES, 0o750, dir_fd=fd)
-        inner, room = os.open(_FILES, _DIRECTORY, dir_fd=fd), self._may_write(root, plan.version)
+        inner = os.open(_FILES, _DIRECTORY, dir_fd=fd)
         written = 0
 
         def may_write(size: int) -> None:
@@ -293,7 +285,7 @@ class UploadArea:
             written += size
             if written > rules.MAX_UPLOAD_BYTES:
                 raise Refused(f"{cannot}: unpacked it has more than {size_text(rules.MAX_UPLOAD_BYTES)}")
-            room(size)
+            self._require_room(root, plan.version, size)
 
         try:
             with open(os.open("archive", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), "rb") as archive:

@@ -15,6 +15,7 @@ from ...worker.shared.quantities import size as size_text
 from ..answers.uploads import DIRECTORY, KINDS, MAX_FILES, UploadFile
 from ..errors import Refused
 from ..names import NO_VERSIONS, is_version_name, why_ignored
+from ..system.disk_room import DiskRoom
 
 MAX_UPLOADS: Final = 4
 MAX_MEMBERS: Final = 2_000
@@ -118,13 +119,12 @@ def why_not_together(paths: Iterable[str]) -> str:
     return ""
 
 
-def why_no_room(wanted_bytes: int, pending_bytes: int, free_bytes: int, reserve_bytes: int) -> str:
+def why_no_room(wanted_bytes: int, pending_bytes: int, room: DiskRoom) -> str:
     """Why so much more has no room besides what was announced before and what must stay free; "" when it has."""
-    room = free_bytes - reserve_bytes - pending_bytes
-    if wanted_bytes <= room:
+    left = room.bytes - pending_bytes
+    if wanted_bytes <= left:
         return ""
     return (
-        f"it needs {size_text(wanted_bytes)} and there is room for {size_text(max(0, room))} "
-        f"({size_text(free_bytes)} free, {size_text(reserve_bytes)} must stay free (disk.min_free), "
-        f"{size_text(pending_bytes)} for other uploads)"
+        f"it needs {size_text(wanted_bytes)} and there is room for {size_text(max(0, left))} "
+        f"({room}; {size_text(pending_bytes)} for other uploads)"
     )

@@ -1,8 +1,8 @@
 """Checks whether a file is open for writing, by a read lease that is taken and given back at once.
 
-Holds for any process, other mounts of the same file system and shared writable mappings included. An open for writing
-that falls into the moment between waits until the lease is back; the signal the kernel then sends is redirected to
-SIGURG, which does nothing by default, because plain SIGIO would end the process.
+Holds for any process, other mounts of the same file system and shared writable mappings included. A program that opens
+the file for writing in that moment waits until the lease is back. The kernel then sends a signal. It is redirected to
+SIGURG, which does nothing by default; plain SIGIO would end the process.
 """
 
 from __future__ import annotations

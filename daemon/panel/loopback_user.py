@@ -2,8 +2,8 @@
 
 Both ends of a loopback connection stand in the table of our network namespace; the client's line names the owner of its
 socket. Only a line that is established and still has its socket counts: a closed one is shown as root's. What is not
-found, or stands too far down, is unknown: the caller then asks for a token. The table is read on a thread, and one
-reading serves every connection that was there when it began; the user database is asked for one user at a time.
+found, or stands too far down, is unknown: the caller then asks for a token. The table is read on a thread. One reading
+serves every connection that was there when it began. The user database is read for one user at a time.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ Address = tuple[str, int]
 class LoopbackPeer(Struct, eq=False):
     """One connection and what is known of the program at its other end.
 
-    `operator` is None until it was asked for; `proxied` stays once a request said that it was passed on; `admitted`
-    once a request was let in that needs it. `share` is whose part of the connections it takes.
+    `operator` is None until it was read. `proxied` stays once a request had a sign of a proxy, `admitted` once a
+    request was allowed that needs it. `share` is whose part of the connections it takes.
     """
 
     operator: bool | None = None
@@ -48,7 +48,9 @@ class LoopbackPeer(Struct, eq=False):
 
 
 class Peers:
-    """Asks the kernel. `operator` says whether a user may do everything; it may take long and runs on the thread."""
+    """Reads what the kernel knows. `operator` returns whether a user may do everything; it may take long and runs on
+    the thread.
+    """
 
     def __init__(self, operator: Callable[[int], bool]) -> None:
         self._operator = operator

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec import Struct, convert, to_builtins
 from msgspec.structs import replace
 
+from ...worker.shared.unreadable import UNREADABLE
 from ..answers.rollouts import RolloutAnswer
 from ..models.activation_policy import Named
 from ..models.snapshot import LinkState, Names
@@ -106,7 +107,7 @@ def cut_short(store: FactStore) -> RolloutAnswer | None:
     good = _target(store.fact("good"))
     try:
         rollout = convert(store.fact("rollout"), RolloutAnswer)
-    except ValidationError:  # none, or a damaged row
+    except UNREADABLE:  # none, or a damaged row
         return None
     done = good is not None and good.digest == rollout.digest
     ending = f"{rollout.because}; the daemon died " + ("as it was done" if done else "before it was")

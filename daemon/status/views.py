@@ -49,8 +49,9 @@ def version(
     unchosen: str,
     must_stay: str = "",
 ) -> VersionReport:
-    """One version. `serving` names the workers that answer with it; `compiled` is about the form that they load;
-    `waiting` says that it waits for one; `unchosen` why nothing chooses it by itself."""
+    """One version. `serving` names the workers that answer with it. `compiled` describes the form that they load,
+    `waiting` is why it waits for one. `unchosen` is why nothing chooses it by itself.
+    """
     if entry.waiting and entry.state in (VersionState.SEEN, VersionState.SETTLING):
         waiting = entry.waiting
     return VersionReport(

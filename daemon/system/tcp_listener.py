@@ -98,7 +98,9 @@ def _resolved(listen: str) -> Place:
     """Family and address. Raises CannotListen, OSError."""
     host, port = address(listen)
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        # Bytes: for text it loads the tables of international names, also for one that needs none.
+        name = host.encode() if host.isascii() else host
+        found = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except UnicodeError as e:  # raised by the resolver for a label that is too long
         raise CannotListen(f"cannot listen on {listen}: no such host") from e
     return found[0], found[4]  # type: ignore[return-value]

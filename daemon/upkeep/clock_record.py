@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from ...worker.shared.durable_files import replace_file
+from ...worker.shared.unreadable import UNREADABLE
 from ..system.clock import Clock
 from .clock_guard import ClockJudgement, Trust, judge
 
@@ -95,7 +96,7 @@ class TrustedClock:
                 return msgspec.json.decode(file.read(MAX_RECORD_BYTES), type=_Record)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as e:
+        except (OSError, *UNREADABLE) as e:
             self._log.warning("cannot read the last good time: it is taken from the logs", path=str(self._path), why=e)
             return None
 

@@ -1,8 +1,8 @@
 """The workers for the rest of the daemon: which are connected, what each serves, and how to send it a message.
 
 It joins the socket's connections with the pool's processes. A worker is ours when its connection's pid is that of a
-process in the pool, or of one that a former daemon recorded (same pid, same start time). Every other worker is attached
-and never signalled. It decides nothing about versions: `welcome` gives what a worker that joins is to load.
+process in the pool, or of one that a former daemon recorded. The start time must be the same too. Every other worker is
+attached and never signalled. It decides nothing about versions: `welcome` gives what a worker that joins is to load.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Requests, errors and durations by version and worker, added up from what workers report.
 
-A worker counts since it began; what came between two of its reports was answered by the version that it served then,
-for it reports once more before it swaps. Pure. Invariant: at most MAX_PAIRS pairs and MAX_VERSIONS versions are known;
-those that were silent for longest are forgotten first.
+A worker counts since it began. It reports once more before it swaps. So what came between two of its reports was
+answered by the version that it served then. Pure. Invariant: at most MAX_PAIRS pairs and MAX_VERSIONS versions are
+known; those that were silent for longest are forgotten first.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Measures modelward beside the others and writes it down: `python -m tests.bench [--only SECTION,…] [--quick]`.
 
-Each section's figures go into docs/benchmarks.json under its name, with the machine and the command; the page and the
-pictures are made from that file alone. Sections can be measured one at a time.
+Each section's figures go into docs/benchmarks.json under the kind of this processor and its name, with the machine and
+the command; the page and the pictures are made from that file alone. Sections can be measured one at a time.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import shutil
 import signal
 import sys
@@ -15,13 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import facts, page
+from tests.bench import facts, masking, page
 from tests.bench.plan import Plan
 from tests.bench.precision import FILE, SECTION
+from tests.bench.render import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = tuple(SECTION.values())
-SECTIONS = (*SERVING, "sharing", "replacing", "memory", "idle", "silence", "rotation", "sweep")
 
 
 def main() -> None:
@@ -38,10 +39,16 @@ def main() -> None:
     parser.add_argument(
         "--prepare", action="store_true", help="make model, compiled versions and environments, no more"
     )
+    parser.add_argument(
+        "--as", dest="masked", choices=("avx2",), help="as on a processor without AVX-512, VNNI and AMX"
+    )
+    parser.add_argument("--take", type=Path, metavar="DOCS", help="take figures of another machine, no more")
     parser.add_argument("--render", action="store_true", help="write the page from the figures that are there, no more")
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp/modelward-bench"), help="what is kept between runs")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures, page and pictures go")
     options = parser.parse_args()
+    if options.masked and not os.environ.get(facts.MASKED):
+        masking.again()
     clips = tuple(float(value) for value in options.clips.split(",") if value)
     plan = Plan(options.dir, options.quick, clips, tuple(filter(None, options.peers.split(","))))
     if options.prepare:
@@ -49,10 +56,13 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped then too
     results = page.load(options.docs)
-    if not options.render:
+    if options.take:
+        page.take(results, page.load(options.take))
+        page.save(options.docs, results)
+    elif not options.render:
         wanted = [name for name in options.only.split(",") if name] or list(SERVING if clips else SECTIONS)
         for name in wanted:
-            results[name] = page.merged(results.get(name), run(plan, name))
+            page.put(results, name, run(plan, name))
             page.save(options.docs, results)
     page.write(options.docs, results)
 
@@ -60,14 +70,14 @@ def main() -> None:
 def run(plan: Plan, name: str) -> dict[str, Any]:
     """One section's figures, with what was measured where and how long it took."""
     section = importlib.import_module(f"tests.bench.sections.{name.replace('-', '_')}")
-    began = time.monotonic()
+    busy, began = facts.busy(), time.monotonic()
     try:
         figures = section.measure(plan)
     finally:
         shutil.rmtree(plan.scratch, ignore_errors=True)
     took = round(time.monotonic() - began)
     print(f"{name}: {took} s", file=sys.stderr, flush=True)
-    return {"machine": facts.machine(), "runs": [facts.run(took)], **figures}
+    return {"machine": facts.machine(), "runs": [facts.run(took, busy)], **figures}
 
 
 def prepare(plan: Plan) -> None:
@@ -81,7 +91,7 @@ def prepare(plan: Plan) -> None:
         finally:
             ours.stop()
     for peer in all_peers():
-        made = plan.environment(peer)
+        made = plan.newest(peer)
         print(f"{peer.title}: {made.because or made.versions(peer.requirements)}")
 
 

@@ -1,4 +1,4 @@
-"""What the attacks of `attacks_bench` send, each until it is told to stop, from a process of its own.
+"""What the attacks of the section `attacks` send, each until it is told to stop, from a process of its own.
 
 They cost more than they bring, not by their number: a client rests between two requests, and connections that were
 closed are opened anew every few seconds. Who sends as fast as the network can is for a proxy to slow down.

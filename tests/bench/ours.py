@@ -33,14 +33,20 @@ def versions(root: Path, model: Path, precision: Precision = "int8") -> list[Pat
     for name in VERSIONS:
         target = root / name
         if not target.exists():
-            aside = root / f".{name}"
-            aside.mkdir(parents=True, exist_ok=True)
-            for file in (FILE[precision], *BESIDE):
-                shutil.copy(model / file, aside / file)
+            shutil.rmtree(root / f".{name}", ignore_errors=True)
+            aside = one_file(root / f".{name}", model, precision)
             (aside / "NOTE").write_text(name)
             aside.rename(target)
         made.append(target)
     return made
+
+
+def one_file(target: Path, model: Path, precision: Precision = "int8") -> Path:
+    """A copy of `model` with one file of weights."""
+    target.mkdir(parents=True)
+    for file in (FILE[precision], *BESIDE):
+        shutil.copy(model / file, target / file)
+    return target
 
 
 def point(link: Path, version: Path | str) -> None:
@@ -92,7 +98,11 @@ class Modelward:
         return "compiling" not in told and told.get("form") != "plain"
 
     def ask(self, clip: Clip) -> Answer:
-        body, headers = post(self.house.port, "/api/predict", clip.form, FORM_TYPE)
+        return self.ask_body(clip.form, FORM_TYPE)
+
+    def ask_body(self, sent: bytes, kind: str) -> Answer:
+        """A form with a recording, or a recording as it is."""
+        body, headers = post(self.house.port, "/api/predict", sent, kind)
         return Answer(json.loads(body)["result"], headers.get("x-model-version", ""))
 
     def pids(self) -> list[int]:

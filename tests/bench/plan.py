@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import shape, venvs
+from tests.bench.facts import MASKED
 from tests.bench.flavours import BESIDE
 from tests.bench.ours import Modelward
 from tests.bench.peers.peer import CORES, Peer
@@ -41,18 +42,29 @@ class Plan:
         return self.root / "scratch" / str(os.getpid())
 
     def modelward(self, workers: int = CORES, precision: Precision = "int8") -> Modelward:
-        """Each precision has a world of its own."""
+        """Each precision has a world of its own, and so has a masked processor."""
         house = self.root / ("small-house" if self.quick else "house")
         if precision != "int8":
             house = house.with_name(f"{house.name}-{precision}")
+        if os.environ.get(MASKED):
+            house = house.with_name(f"{house.name}-masked")
+        return Modelward(house, self.model, self.python, workers, precision)
+
+    @property
+    def python(self) -> Path | None:
+        """The interpreter of an environment with what a user installs; None is that of the bench."""
         if self.quick:
-            return Modelward(house, self.model, None, workers, precision)
+            return None
         made = venvs.environment(self.root / "venvs", "modelward", venvs.ours())
         if made.python is None:
             raise RuntimeError(f"cannot measure: modelward can't be installed: {made.because}")
-        return Modelward(house, self.model, made.python, workers, precision)
+        return made.python
 
     def environment(self, peer: Peer) -> venvs.Environment:
         if self.quick:
             return venvs.Environment(*venvs.here(peer.requirements))
         return venvs.environment(self.root / "venvs", peer.name, peer.requirements)
+
+    def newest(self, peer: Peer) -> venvs.Environment:
+        """The same with the newest releases that its requirements allow."""
+        return venvs.environment(self.root / "venvs", peer.name, peer.requirements, newest=not self.quick)

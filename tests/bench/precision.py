@@ -14,11 +14,6 @@ FILE: dict[Precision, str] = {"int8": "model_quant.onnx", "fp32": "model.onnx"}
 SECTION: dict[Precision, str] = {"int8": "serving", "fp32": "serving-fp32"}
 
 
-def picture(precision: Precision) -> str:
-    """The name of the section's picture."""
-    return f"bench-{SECTION[precision]}.svg"
-
-
 def of(version: Path) -> Precision:
     """Of a version that has one of the files: whoever serves it takes that one."""
     return next(precision for precision, file in FILE.items() if (version / file).exists())

@@ -64,6 +64,19 @@ def latencies(cell: dict[str, Any], name: str) -> tuple[float, float]:
     return percentile(pooled, 50), percentile(pooled, 95)
 
 
+def p95_against_best(cell: dict[str, Any]) -> float | None:
+    """Our 95th percentile over the least of another server's; None where nobody else was measured or ours was not."""
+    theirs = [latencies(cell, name)[1] for name in others(cell)]
+    if not theirs or OURS not in cell["systems"] or not min(theirs):
+        return None
+    return latencies(cell, OURS)[1] / min(theirs)
+
+
+def slowed(good: dict[str, Any]) -> float:
+    """Median time of answers while something went on, over the usual median."""
+    return statistics.median(good["during_seconds"]) / statistics.median(good["usual_seconds"])
+
+
 def swaps(system: dict[str, Any], key: str) -> list[float]:
     """One figure of every swap that has it."""
     return [swap[key] for swap in system.get("swaps", []) if swap.get(key) is not None]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.bench import sums
-from tests.bench.precision import Precision, picture
+from tests.bench.kinds import PICTURE
+from tests.bench.precision import SECTION, Precision
 
 LONG_SECONDS = 60.0
 _WEIGHTS: dict[Precision, str] = {
@@ -27,10 +28,16 @@ def length(seconds: float) -> str:
     return f"{seconds / 60:g} min" if seconds > LONG_SECONDS else f"{seconds:g} s"
 
 
-def serving(precision: Precision, section: dict[str, Any]) -> str:
+def picture(words: str, section: str, kind: str) -> str:
+    """The line that shows a section's picture."""
+    return f"![{words}](images/{PICTURE.format(section, kind)})\n"
+
+
+def serving(precision: Precision, kind: str, section: dict[str, Any]) -> str:
     facts, cells = section["systems"], section["cells"]
-    parts = [_WEIGHTS[precision], f"![Clips a second of each server, {precision}](images/{picture(precision)})\n"]
-    parts.append(_setups(facts))
+    words = f"Clips a second of each server, {precision}"
+    parts = [_WEIGHTS[precision], picture(words, SECTION[precision], kind)]
+    parts.append(setups(facts))
     if any(cell["clip_seconds"] > LONG_SECONDS for cell in cells):
         parts.append(
             "Clips of ten minutes have one turn, in which each client asks for one and waits up to 15 minutes for it; "
@@ -38,7 +45,7 @@ def serving(precision: Precision, section: dict[str, Any]) -> str:
         )
     for seconds in sorted({cell["clip_seconds"] for cell in cells}):
         mine = [cell for cell in cells if cell["clip_seconds"] == seconds]
-        parts.append(f"### Clips of {length(seconds)}\n\n" + _clip(facts, mine))
+        parts.append(f"#### Clips of {length(seconds)}\n\n" + _clip(facts, mine))
     return "\n".join(parts) + "\n" + _factors(facts, cells)
 
 
@@ -84,10 +91,12 @@ def _factors(facts: dict[str, Any], cells: list[dict[str, Any]]) -> str:
         "of ONNX Runtime alone",
         "of it with features and text",
     )
-    return "### Clips a second, modelward against the best other and against ONNX Runtime alone\n\n" + table(head, rows)
+    return "#### Clips a second, modelward against the best other and against ONNX Runtime alone\n\n" + table(
+        head, rows
+    )
 
 
-def _setups(facts: dict[str, Any]) -> str:
+def setups(facts: dict[str, Any]) -> str:
     lines = []
     for fact in facts.values():
         versions = ", ".join(f"{name} {version}" for name, version in fact.get("versions", {}).items())
@@ -97,7 +106,7 @@ def _setups(facts: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sharing(section: dict[str, Any]) -> str:
+def sharing(kind: str, section: dict[str, Any]) -> str:
     rows = []
     for what, found in section["loads"].items():
         waited, spells = found["waited_seconds"], found["free_while_waiting_seconds"]
@@ -116,12 +125,12 @@ def sharing(section: dict[str, Any]) -> str:
     text = (
         f"{section['clients']} clients, each request on a connection of its own, and every run of the model by either "
         "worker, from their debug log. A slot is free while fewer runs are in progress than there are workers.\n\n"
-        "![Every run of two workers under four clients](images/bench-sharing.svg)\n\n"
     )
+    text += picture("Every run of two workers under four clients", "sharing", kind) + "\n"
     return text + table((*head, "longest, ms"), rows)
 
 
-def replacing(section: dict[str, Any]) -> str:
+def replacing(kind: str, section: dict[str, Any]) -> str:
     facts = section["systems"]
     rows = []
     for system in facts.values():
@@ -159,8 +168,8 @@ def replacing(section: dict[str, Any]) -> str:
         "version was behind. Latency counts from when a request was due. Both versions were judged before; no "
         "bake.\n"
     )
-    picture = "\n![Longest answer while the model is replaced](images/bench-replacing.svg)\n\n"
-    return text + picture + _setups(facts) + "\n" + table(head, rows) + alone
+    text += "\n" + picture("Longest answer while the model is replaced", "replacing", kind) + "\n"
+    return text + setups(facts) + "\n" + table(head, rows) + alone
 
 
 def memory(section: dict[str, Any]) -> str:
@@ -175,7 +184,7 @@ def memory(section: dict[str, Any]) -> str:
         "MiB of proportional memory (PSS) with everything that belongs to the server, after clips of 5 s and 30 "
         "s, and in brackets what is private and written. What knows no workers was started so many times.\n\n"
     )
-    return text + _setups(facts) + "\n" + table(("server", *(f"{count} workers" for count in counts)), rows)
+    return text + setups(facts) + "\n" + table(("server", *(f"{count} workers" for count in counts)), rows)
 
 
 def idle(section: dict[str, Any]) -> str:
@@ -198,7 +207,7 @@ def idle(section: dict[str, Any]) -> str:
         "the supervisor is counted: CPU time with that of children it started meanwhile and waited for; wake-ups "
         "are voluntary context switches of all its threads.\n\n"
     )
-    return text + _setups(section["systems"]) + "\n" + table(head, rows)
+    return text + setups(section["systems"]) + "\n" + table(head, rows)
 
 
 def silence(section: dict[str, Any]) -> str:

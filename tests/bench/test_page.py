@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from tests.bench import (
     cells,
     charts,
+    kinds,
     load,
     page,
     precision,
@@ -21,6 +24,7 @@ from tests.bench import (
 )
 from tests.bench.aims import aims
 from tests.bench.clips import Clip, error_rate, pool
+from tests.bench.peers.peer import RECOGNIZER
 from tests.bench.timeline import BAR, timeline
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -29,8 +33,10 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 def test_the_page_is_the_rendering_of_its_figures() -> None:
     results = page.load(DOCS)
     assert (DOCS / page.PAGE).read_text(encoding="utf-8") == render.page(results)
-    for name, picture in charts.pictures(results).items():
+    pictures = charts.pictures(results)
+    for name, picture in pictures.items():
         assert (DOCS / page.IMAGES / name).read_text(encoding="utf-8") == picture, name
+    assert {path.name for path in (DOCS / page.IMAGES).glob("bench-*")} == set(pictures)
 
 
 def test_every_picture_on_the_page_is_there() -> None:
@@ -88,28 +94,126 @@ def test_nothing_is_left_of_a_section_that_was_measured_whole() -> None:
 SERVED = {"cells": [cell(5.0, 4, modelward=[10], other=[5], bare=[10])]}
 
 
-def test_a_missed_aim_is_said() -> None:
-    found = aims({"serving": SERVED})
-    assert [(aim.name, aim.met) for aim in found] == [("factor", False), ("share", True)]
-    assert "**no**" in render.aims_table({"serving": SERVED})
+def machine(*flags: str, **more: Any) -> dict[str, Any]:
+    known = {"processor": "P", "cores": 2, "memory_gib": 1, "kernel": "", "python": "", "libc": "", "versions": {}}
+    return {**known, "flags": list(flags), **more}
+
+
+def section(where: dict[str, Any], **figures: Any) -> dict[str, Any]:
+    run = {"command": "x", "date": "2026-12-01", "took_seconds": 1, "commit": "c0ffee"}
+    return {"machine": where, "runs": [run], **figures}
+
+
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [
+        (machine("avx2", "avx512f", "avx512_vnni", "amx_int8"), "amx"),
+        (machine("avx2", "avx_vnni"), "vnni"),
+        (machine("avx2", "avx512f"), "avx2"),
+        (machine("asimddp", architecture="aarch64"), "arm"),
+        (machine(), "other"),
+    ],
+)
+def test_a_machine_is_of_a_kind_by_the_flags_of_its_processor(where: dict[str, Any], kind: str) -> None:
+    assert kinds.kind_of(where) == kind
+
+
+def test_a_run_replaces_the_figures_of_its_own_kind_alone() -> None:
+    results: kinds.Results = {}
+    for flags, seconds in (("avx_vnni", 1.0), ("avx2", 2.0), ("avx_vnni", 3.0)):
+        page.put(results, "sweep", section(machine(flags), seconds=seconds))
+    assert {kind: found["sweep"]["seconds"] for kind, found in results.items()} == {"vnni": 3.0, "avx2": 2.0}
+
+
+def test_figures_of_another_machine_come_beside_those_that_are_there() -> None:
+    results: kinds.Results = {"vnni": {"sweep": {"old": 1}, "idle": {"old": 1}}}
+    page.take(results, {"vnni": {"sweep": {"new": 1}}, "arm": {"sweep": {"new": 1}}})
+    assert results == {"vnni": {"sweep": {"new": 1}, "idle": {"old": 1}}, "arm": {"sweep": {"new": 1}}}
+
+
+def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
+    results: kinds.Results = {"arm": {"sweep": {"a": [{"b": [1, 2.5], "c": "x  {y}\n[1,\n 2]"}, {}], "d": None}}}
+    page.save(tmp_path, results)
+    assert page.load(tmp_path) == results
+
+
+def test_the_page_says_of_which_machine_day_and_commit_each_figure_is() -> None:
+    idle = {"title": "modelward", "rss": 30.0, "pss": 20.0, "threads": 3, "cpu_ms_per_minute": 9.0}
+    figures = {
+        "systems": {"modelward": {**idle, "switches_per_second": 0.25, "children_per_minute": 0.0}},
+        "seconds": 9,
+    }
+    results = {
+        "vnni": {"idle": section(machine("avx_vnni"), **figures)},
+        "avx2": {"idle": section(machine("avx2", masked=True), **figures)},
+    }
+    text = render.page(results)
+    assert "| VNNI | P (avx_vnni), 2 cores, 1 GiB | 2026-12-01 (commit c0ffee) |" in text
+    assert "| Idle daemon with the panel, CPU | at most 12 ms a minute | 9.0 ms a minute | 9.0 ms a minute |" in text
+    assert "| AVX2 without VNNI | modelward | 31.5 | 9.0 | 0.25 |" in text
+    assert "its newer features were masked" in text
+    assert text.index("happens: VNNI") < text.index("happens: AVX2 without VNNI")
+
+
+def test_the_page_says_where_other_programs_ran_too() -> None:
+    figures = section(machine(), missing="no tool")
+    assert "busy machine" not in render.page({"vnni": {"image": figures}})
+    figures["runs"][0]["busy_before"] = 6.2
+    assert "(**on a busy machine**: 6.2 other processes wanted a processor)" in render.page(
+        {"vnni": {"image": figures}}
+    )
+
+
+def served(clients: int, ours: float, other: float) -> dict[str, Any]:
+    return {"serving": {"cells": [cell(5.0, clients, modelward=[ours], other=[other], bare=[ours])]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sections", "wanted"),
+    [
+        ("vnni", served(4, 16, 10), {"factor": False, "share": True}),
+        ("amx", served(4, 18, 10), {"factor": True, "share": True}),
+        ("avx2", served(4, 11, 10), {"factor-plain": True, "share": True}),
+        ("avx2", served(1, 11, 10), {"factor-plain": True, "factor-lone": False, "share": True}),
+        ("avx2", served(16, 9, 10), {"factor-plain": False, "p95": True, "share": True}),
+    ],
+)
+def test_the_aims_of_int8_are_those_of_the_kind(kind: str, sections: dict[str, Any], wanted: dict[str, bool]) -> None:
+    assert {aim.name: aim.met for aim in aims(kind, sections)} == wanted
+
+
+def test_a_missed_aim_is_said_in_the_column_of_its_kind() -> None:
+    results = {"vnni": served(4, 15, 10), "avx2": served(4, 15, 10)}
+    for sections in results.values():
+        sections["serving"] |= section(machine())
+    text = render.aims_table(results)
+    assert "| at least 1.7 | 1.50 to 1.50, **missed** | – |" in text
+    assert "| at least 1.0 | – | 1.50 to 1.50 |" in text
+
+
+def test_the_longest_waits_are_compared_with_the_least_of_another_server() -> None:
+    one = cell(5.0, 16, modelward=[1], slow=[1], quick=[1])
+    for name, seconds in (("modelward", 3.0), ("slow", 4.0), ("quick", 2.0)):
+        one["systems"][name] = [turn(1.0, [seconds])]
+    assert sums.p95_against_best(one) == 1.5
+    assert sums.p95_against_best(cell(5.0, 16, modelward=[1])) is None
 
 
 def test_what_is_gained_on_floats_is_said_without_an_aim() -> None:
-    found = aims({"serving-fp32": SERVED})
+    found = aims("vnni", {"serving-fp32": SERVED})
     assert [(aim.name, aim.met) for aim in found] == [("factor-fp32", None), ("share-fp32", None)]
-    assert "| said, no aim | 2.00 to 2.00 | – |" in render.aims_table({"serving-fp32": SERVED})
 
 
 def test_each_precision_has_a_section_and_a_picture_of_its_own() -> None:
-    machine = {"processor": "", "flags": [], "cores": 2, "memory_gib": 1, "kernel": "", "python": "", "libc": ""}
     systems = {name: {"title": name} for name in ("modelward", "other", "bare")}
-    section = {**SERVED, "systems": systems, "runs": [], "machine": {**machine, "versions": {}}}
-    results = dict.fromkeys(precision.SECTION.values(), section)
+    results = {"vnni": dict.fromkeys(precision.SECTION.values(), section(machine(), systems=systems, **SERVED))}
     text = render.page(results)
+    pictures = charts.pictures(results)
     for one in precision.FILE:
         assert f". Serving, {one}\n" in text
-        assert f"(images/{precision.picture(one)})" in text
-        assert f"Serving 4 clients, {one}" in charts.pictures(results)[precision.picture(one)]
+        name = kinds.PICTURE.format(precision.SECTION[one], "vnni")
+        assert f"(images/{name})" in text
+        assert f"Serving 4 clients, {one}, VNNI" in pictures[name]
 
 
 def test_a_version_is_served_in_the_precision_of_its_file(tmp_path: Path) -> None:
@@ -170,11 +274,12 @@ def test_waiting_while_a_worker_is_free_counts_against_the_aim() -> None:
     def sharing(free: float) -> dict[str, Any]:
         return {"sharing": {"loads": {"x": {"waited_seconds": 10.0, "free_while_waiting_seconds": [free, 0.01]}}}}
 
-    assert [(aim.measured, aim.met) for aim in aims(sharing(0.03))] == [("0.4%", True)]
-    assert [(aim.measured, aim.met) for aim in aims(sharing(0.99))] == [("10.0%", False)]
+    assert [(aim.measured, aim.met) for aim in aims("vnni", sharing(0.03))] == [("0.4%", True)]
+    assert [(aim.measured, aim.met) for aim in aims("vnni", sharing(0.99))] == [("10.0%", False)]
 
 
 @pytest.mark.system
+@pytest.mark.bench
 def test_what_cannot_be_installed_is_said_by_pips_last_error(tmp_path: Path) -> None:
     made = venvs.environment(tmp_path, "none", (f"modelward-is-not-there @ file://{tmp_path}/none",))
     assert made.python is None
@@ -184,3 +289,32 @@ def test_what_cannot_be_installed_is_said_by_pips_last_error(tmp_path: Path) -> 
 def test_an_environment_is_known_by_what_this_interpreter_has() -> None:
     assert venvs.here(("pytest",)) == (Path(sys.executable), "")
     assert venvs.here(("no-such-distribution>=1",))[1] == "no-such-distribution>=1 is not installed here"
+
+
+def test_aims_are_in_the_order_of_the_page_whatever_kind_has_them() -> None:
+    sweep = section(machine(), median_ratio_to_find=1.5)
+    fleet = section(machine(), rounds=[{"ours_seconds": 1.0, "bare_seconds": 1.0}])
+    text = render.aims_table({"amx": {"fleet": fleet}, "vnni": {"sweep": sweep}})
+    assert text.index("| 1.50 |") < text.index("| 1.00 |")
+
+
+def test_an_aim_that_was_measured_on_a_busy_machine_is_marked() -> None:
+    figures = section(machine(), median_ratio_to_find=1.5)
+    assert "| at most 1.8 | 1.50 |" in render.aims_table({"vnni": {"sweep": figures}})
+    figures["runs"][0]["busy_before"] = 6.2
+    text = render.aims_table({"vnni": {"sweep": figures}})
+    assert "| at most 1.8 | 1.50 † |" in text
+    assert "† Other programs had the processors too" in text
+
+
+def test_what_the_shared_recogniser_imports_is_installed_for_each_peer_that_has_it() -> None:
+    listed = (
+        "import sys; before = set(sys.modules); import tests.bench.peers.recognizer; import importlib.metadata as m; "
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}; known = m.packages_distributions(); "
+        "print(*{d for name in new for d in known.get(name, []) if d != 'modelward'})"
+    )
+    path = os.pathsep.join((str(DOCS.parent), str(DOCS.parent / ".imports")))
+    words = [sys.executable, "-c", listed]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
+    beside = {"typing_extensions"}  # imported where it is there
+    assert set(done.stdout.split()) - beside == set(RECOGNIZER)

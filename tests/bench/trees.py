@@ -56,6 +56,11 @@ def run_seconds(pid: int) -> float:
     return total / 1e9
 
 
+def run_seconds_of(pids: list[int]) -> float:
+    """Of several processes; of one that has ended nothing counts any more."""
+    return sum(map(run_seconds, pids))
+
+
 def switches(pid: int) -> int:
     """Voluntary context switches of one process: how often one of its threads went to sleep, so how often it woke."""
     total = 0

@@ -44,22 +44,28 @@ def pinned(requirements: tuple[str, ...]) -> list[str]:
 
 
 def ours() -> tuple[str, ...]:
-    """modelward as a user installs it: some of what only tests and checks need is imported where it is found."""
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    """modelward as a user installs it, with compressed audio of all kinds: some of what only tests and checks need is
+    imported where it is found."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = (*project["dependencies"], *project["optional-dependencies"]["media"])
     return (*SAME, *(r for r in wanted if not r.startswith(SAME)), "--editable", str(ROOT))
 
 
-def environment(root: Path, name: str, requirements: tuple[str, ...]) -> Environment:
-    """The environment `name` below `root`; made anew when the requirements changed."""
+def environment(root: Path, name: str, requirements: tuple[str, ...], *, newest: bool = False) -> Environment:
+    """The environment `name` below `root`; made anew when the requirements changed. With `newest` what is older than
+    the newest release is replaced: a peer is not measured as it was months ago."""
     home, wanted = root / name, "\n".join(pinned(requirements))
     stamp, python = home / "requirements", home / "bin" / "python"
-    if stamp.exists() and stamp.read_text() == wanted:
+    there = stamp.exists() and stamp.read_text() == wanted
+    if there and not newest:
         return Environment(python)
     print(f"installing {name}", file=sys.stderr, flush=True)
-    made = subprocess.run([sys.executable, "-m", "venv", "--clear", home], capture_output=True, text=True, check=False)
+    venv = [sys.executable, "-m", "venv", *([] if there else ["--clear"]), home]
+    made = subprocess.run(venv, capture_output=True, text=True, check=False)
     if made.returncode:
         return Environment(None, _last(made.stderr or made.stdout))
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pinned(requirements)]
+    pip += ["--upgrade"] if newest else []
     try:
         done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
     except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from modelward.daemon.units import (
     MAX_BYTES,
     DiskShare,
+    describe,
     parse_duration,
     parse_share,
     parse_size,
@@ -107,3 +108,8 @@ def test_never_fails_but_with_a_sentence(value: object) -> None:
             parse(value)
         except ValueError as e:
             assert "; " in str(e)
+
+
+def test_a_value_in_a_mistake_is_one_line_that_steers_no_terminal() -> None:
+    assert describe("a\nb\x1b[2J模型") == '"a\\nb\\x1b[2J模型"'
+    assert describe("x" * 100).isprintable() and len(describe("x" * 100)) == 60

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from tests.fleet_simulation.machines import CHUNK_BYTES, DAY, HOUR, Chances, SimulatedMachine, machines
 
 from modelward.daemon.fleet.acceptance import accept, in_force
@@ -246,7 +247,7 @@ class Fleet:
     def _fetch(self, index: int, machine: SimulatedMachine, record: FleetRecord) -> None:
         """Until it is complete, the network goes, or the agent dies."""
         self.work.fetches += 1
-        part = machine.part or FetchedPart(record.manifest_sha256)
+        part = machine.part or FetchedPart(record.manifest_sha256, record.sequence)
         missing = record.bytes - part.bytes
         seconds = missing / machine.rate
         cut = machine.next_cut(self.now) - self.now
@@ -259,7 +260,9 @@ class Fleet:
         complete = there >= record.bytes
         if not complete:
             there -= there % CHUNK_BYTES
-        machine.part = FetchedPart(record.manifest_sha256, max(part.bytes, there), complete, False, part.wrong)
+        wrong = part.wrong if part.sequence == record.sequence else 0
+        there = max(part.bytes, there)
+        machine.part = FetchedPart(record.manifest_sha256, record.sequence, there, complete, False, wrong)
         self._at(self.now + min(seconds, cut), index, "fetched")
 
     def _verified(self, machine: SimulatedMachine) -> None:
@@ -268,9 +271,9 @@ class Fleet:
             return
         if machine.wrong_bytes:
             machine.wrong_bytes = False
-            machine.part = FetchedPart(part.manifest_sha256, wrong=part.wrong + 1)
+            machine.part = replace(part, bytes=0, complete=False, wrong=part.wrong + 1)
         else:
-            machine.part = FetchedPart(part.manifest_sha256, part.bytes, True, True, part.wrong)
+            machine.part = replace(part, complete=True, verified=True)
 
     def _judged(self, machine: SimulatedMachine) -> None:
         for version, seen in list(machine.root.items()):
@@ -331,6 +334,8 @@ class Fleet:
         if len(failed) > record.waves[wave - 2].max_errors:
             self.broken.append(f"wave {wave} of {record.sequence} opened after {len(failed)} failures")
         last = [m for m in own if wave_of(record.waves, m.machine) == wave - 2]
+        if record.waves[wave - 2].percent and all(m.report is None for m in last):
+            return  # it held nobody that was ever seen, and opens nothing by itself
         if not any(m.report is not None and m.report.outcome == "serving" and m.reachable(self.now) for m in last):
             self.broken.append(f"wave {wave} of {record.sequence} opened without a success")
 

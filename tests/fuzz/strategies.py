@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from tests.examples import DEEP, examples
 from tests.support import PATIENCE_SECONDS
 
-DEEP: Final = os.environ.get("MODELWARD_FUZZ") == "deep"
-DEEP_TIMES: Final = 8
-"""A round of the deep run tries so many times more inputs than the quick run."""
 SLOWEST: Final = timedelta(seconds=PATIENCE_SECONDS)
 """Whatever takes longer than this hangs."""
 INTERESTING: Final = (
@@ -24,10 +21,10 @@ INTERESTING: Final = (
 )  # fmt: skip
 
 
-def fuzzed(examples: int) -> settings:
-    """The settings of one test: half as many inputs in the quick run, the same each time; many more in the deep."""
+def fuzzed(count: int) -> settings:
+    """The settings of one test: few inputs in the quick run, the same each time; many, and others, in the deep."""
     return settings(
-        max_examples=examples * DEEP_TIMES if DEEP else max(2, examples // 2),
+        max_examples=examples(count, quick_share=10),
         derandomize=not DEEP,
         database=None,
         deadline=SLOWEST,

@@ -37,8 +37,20 @@ from modelward.daemon.errors import ModelwardError
 from modelward.daemon.health.addresses import CHATS, Way
 from modelward.daemon.health.chat_webhooks import refusal
 
-BODIES = ({"version": "v1"}, {"worker": "w1"}, {"dry_run": True, "force": True, "file": "access.log"}, {})
-PATHS = tuple(path.replace("{name}", "access.log").replace("{rollout}", "r1") for _, path, _, _ in ROUTES)
+BODIES = (
+    {"version": "v1"}, {"worker": "w1"}, {"dry_run": True, "force": True, "file": "access.log"}, {},
+    {"version": "v2", "kind": "directory", "files": [{"path": "a/model.onnx", "bytes": 3}, {"path": "b", "bytes": 0}]},
+    {"version": "v2", "kind": "tar", "files": [{"path": "v2.tar", "bytes": 3}]},
+    {"name": "disk_low", "duration": "4h", "why": "maintenance"},
+)  # fmt: skip
+UPLOAD = "0123456789abcdef"
+
+
+def _named(path: str) -> str:
+    return path.replace("{name}", "access.log").replace("{rollout}", "r1").replace("{upload}", UPLOAD)
+
+
+PATHS = tuple(_named(path) for _, path, _, _ in ROUTES)
 LEFT_OUT = {"/v1/validate", "/v1/rescan", "/v1/sweep", "/v1/restart"}
 """What waits or works; the names in their bodies are read as all others are."""
 HEAD = "Host: 127.0.0.1\r\nX-Modelward: 1\r\nConnection: close\r\n"
@@ -76,7 +88,21 @@ _TARGETS = st.one_of(
     st.sampled_from([path for path in PATHS if path not in LEFT_OUT]),
     st.tuples(
         st.sampled_from(
-            ("/v1/logs/", "/v1/rollouts/", "/v1/history?n=", "/v1/history?before=", "/v1/logs/access.log?lines=", "/")
+            (
+                "/v1/logs/",
+                "/v1/rollouts/",
+                "/v1/history?n=",
+                "/v1/history?before=",
+                "/v1/logs/access.log?lines=",
+                "/",
+                "/v1/uploads/",
+                f"/v1/uploads/{UPLOAD}?file=",
+                f"/v1/uploads/{UPLOAD}?file=0&offset=",
+                "/v1/series?span=",
+                "/v1/status?language=",
+                "/v1/disk?progress=",
+                "/v1/logs/access.log/download?x=",
+            )
         ),
         st.one_of(
             st.sampled_from(
@@ -89,12 +115,26 @@ _TARGETS = st.one_of(
 
 
 @fuzzed(120)
-@given(method=st.sampled_from(("GET", "POST", "POST", "PUT", "OPTIONS")), path=_TARGETS, body=_BODIES)
+@given(method=st.sampled_from(("GET", "POST", "POST", "PUT", "OPTIONS", "HEAD", "DELETE")), path=_TARGETS, body=_BODIES)
 @example(method="POST", path="/v1/release", body=b'{"version":"\\ud800"}')
 @example(method="POST", path="/v1/hold", body=b'{"version":"\\ud800"}')
 @example(method="POST", path="/v1/rotate", body=b'{"dry_run":true,"file":"\\ud800"}')
 @example(method="POST", path="/v1/rotate", body=b'{"dry_run":true,"file":"/\\u0000"}')
 @example(method="GET", path="/v1/history?kind=%ed%a0%80", body=b"")
+@example(method="POST", path="/v1/uploads", body=b'{"version":"v","kind":"tar","files":"\\ud800"}')
+@example(method="POST", path="/v1/uploads", body=b'{"version":"v","kind":"tar","files":[{"path":"\\ud800","bytes":1}]}')
+@example(
+    method="POST",
+    path="/v1/uploads",
+    body=b'{"version":"v","kind":"tar","files":[{"path":"a","bytes":%s}]}' % (b"9" * 400),
+)
+@example(method="POST", path="/v1/uploads", body=b'{"version":"v","kind":"directory","files":%s}' % deep(20_000))
+@example(method="POST", path="/v1/alerts/mute", body=b'{"name":"all","duration":1e999}')
+@example(method="POST", path="/v1/alerts/mute", body=b'{"name":"\\ud800","duration":"4h","why":"\\ud800"}')
+@example(method="POST", path="/v1/alerts/mute", body=b'{"name":"all","duration":%s}' % (b"9" * 400))
+@example(method="GET", path="/v1/status?language=zh", body=b"")
+@example(method="HEAD", path="/v1/logs/access.log/download", body=b"")
+@example(method="GET", path="/v1/logs/%0d%0aX:%20y/download", body=b"")
 def test_the_api_answers_every_request_and_never_fails(house: House, method: str, path: str, body: bytes) -> None:
     status, answer = _asked(str(house.root / "run" / "api.sock"), _request(method, path, body), 20)
     if path.startswith("/v1/events"):
@@ -123,6 +163,9 @@ WISHES = tuple(
         ("POST /v1/activate?wait=1", "Authorization: Bearer let-me-in\r\nContent-Length: 16\r\n", '{"version":"v1"}'),
         ("GET /v1/status", "Origin: http://127.0.0.1:5000\r\nSec-Fetch-Site: same-origin\r\n", ""),
         ("DELETE /session", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+        ("GET /v1/logs/access.log/download", "Range: bytes=0-5\r\nX-Forwarded-For: 1.2.3.4, ::1\r\n", ""),
+        ("GET /asr/v1/status", "Forwarded: for=1.2.3.4;proto=https\r\nX-Forwarded-Prefix: /asr\r\n", ""),
+        ("PUT /v1/uploads/0123456789abcdef?file=0&offset=0", "Content-Length: 3\r\n", "abc"),
     )
 )
 

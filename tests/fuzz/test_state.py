@@ -12,9 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.daemon.fleet.records import KEY, record
 from tests.fakes.clock import FakeClock
 from tests.fuzz.strategies import (
     JSON,
@@ -26,17 +28,23 @@ from tests.fuzz.strategies import (
     twisted,
 )
 
+from modelward.daemon.controllers.fleet_agent import BEGUN
+from modelward.daemon.fleet.agent_planner import BegunRecord
+from modelward.daemon.fleet.record import BadRecord
+from modelward.daemon.fleet.signature import open_record, sign_record
 from modelward.daemon.health import alert_record, mutes
 from modelward.daemon.health.rules import BUILT_IN
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.snapshot import Names
 from modelward.daemon.state.async_store import AsyncStore, CannotKeep
+from modelward.daemon.state.sequences import TakenRow
 from modelward.daemon.state.store import CannotOpen, Sighting, Store
 from modelward.daemon.status import serving_state
 from modelward.daemon.upkeep.disk import sweeper_protocol
 from modelward.daemon.workers.pool import WorkerPool
 from modelward.worker.child_protocol import GateDone
 from modelward.worker.protocol import WorkerSettings
+from modelward.worker.shared.unreadable import UNREADABLE
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 """Where nothing waits for a disk."""
@@ -54,11 +62,20 @@ def _use(store: Store) -> None:
         json.dumps(entry.detail)
         assert entry.time.endswith("Z") and isinstance(entry.detail, dict)
     assert all(isinstance(sighting, Sighting) for sighting in store.sightings().values())
-    record = store.verdict("v1", "d", "c")
+    verdict = store.verdict("v1", "d", "c")
     with contextlib.suppress(ValueError):
-        if record is not None:
-            assert isinstance(v.from_record(record), v.Verdict)
+        if verdict is not None:
+            assert isinstance(v.from_record(verdict), v.Verdict)
     store.held()
+    row = store.taken_record()
+    assert row is None or isinstance(row, TakenRow)
+    assert isinstance(store.highest_sequence(), int) and isinstance(store.taken_digests("v1"), tuple)
+    with contextlib.suppress(BadRecord):
+        if row is not None:  # as the agent of a fleet recalls it
+            open_record(row.content.encode(), [KEY.public])
+    with contextlib.suppress(*UNREADABLE):
+        msgspec.convert(store.fact(BEGUN), BegunRecord)
+    serving_state.cut_short(store)
     found = serving_state.load(store, Names("v2"))
     assert isinstance(found, serving_state.Position)
     alert_record.read(store.fact(alert_record.FACT), BUILT_IN, 5.0, 1_800_000_000.0)
@@ -75,6 +92,8 @@ def _database() -> bytes:
             store.record("accepted", f"v{number}", "fine", gates=[number])
         store.remember_verdict("v1", Sighting("f", "d", 5.0), "c", RECORD)
         store.hold(["v0"], "asked for")
+        store.take_version("v1", "d", 7)
+        store.take_record(TakenRow("d", 7, 1.8e9, sign_record(record(), KEY).decode()))
         store.put(**FACTS, alerts={"firing": {"a": 1.0}, "told": {}})
         store.close()
         return path.read_bytes()
@@ -128,7 +147,7 @@ _VALUES = st.one_of(
 @fuzzed(150)
 @given(
     _VALUES,
-    st.sampled_from(("committed", "intent", "good", "previous", alert_record.FACT, mutes.FACT)),
+    st.sampled_from(("committed", "intent", "good", "previous", alert_record.FACT, mutes.FACT, "rollout", BEGUN)),
     st.floats(allow_nan=False),
 )
 @example('{"firing":{},"told":{},"missed":{"warning":[[1,2]]}}', alert_record.FACT, 0.0)
@@ -144,6 +163,8 @@ def test_rows_that_make_no_sense_are_passed_over(value: str, fact: str, time: fl
             db.execute("INSERT INTO history VALUES (1, ?, 'x', 'v', 'b', ?)", (time, value))
             db.execute("INSERT INTO verdicts VALUES ('d', 'v1', 'c', ?, ?)", (value, time))
             db.execute("INSERT INTO facts VALUES (?, ?)", (fact, value))
+            taken = ("record", "", "d", 2**62, max(-1e300, time), value, time)
+            db.execute("INSERT INTO taken VALUES (?, ?, ?, ?, ?, ?, ?)", taken)
         store = Store(path, FakeClock())
         try:
             _use(store)

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fuzz.strategies import (
-    DEEP,
     ODD_NUMBERS,
     ODD_TEXTS,
     altered,
@@ -289,7 +288,7 @@ def test_a_damaged_graph_is_judged_or_refused(data: bytes) -> None:
         assert signature.check(context(directory)).because
 
 
-@fuzzed(3 if DEEP else 4)
+@fuzzed(3)
 @given(st.one_of(altered(*GRAPHS[:1], head=2000), twisted_graphs()))
 def test_the_validator_gives_a_verdict_on_any_graph(made: bytes | tuple[Path, onnx.ModelProto]) -> None:
     with tempfile.TemporaryDirectory() as parent:
@@ -302,7 +301,7 @@ def test_the_validator_gives_a_verdict_on_any_graph(made: bytes | tuple[Path, on
     assert "cannot judge it" not in outcome.verdict.because, outcome.verdict.because
 
 
-@fuzzed(2 if DEEP else 2)
+@fuzzed(2)
 @given(st.data())
 def test_the_validator_gives_a_verdict_on_any_tensor_model(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as parent:

@@ -24,7 +24,6 @@ CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") 
 PACKAGES: Final = "make,python3,python3-venv,ca-certificates,curl"
 HERE: Final = "make newcomer"
 """Stands in the remark of a block that runs here alone."""
-USER: Final = 1000
 HOME: Final = "/home/newcomer"
 MODEL: Final = f"{HOME}/.cache/modelscope/hub/models/iic/SenseVoiceSmall-onnx"
 

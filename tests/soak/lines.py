@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-BY_HAND = ".by-hand-"
 LOOK_SECONDS = 0.3
 _DROPPED = re.compile(r"dropped (\d+) lines: ")
 

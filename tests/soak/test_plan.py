@@ -7,6 +7,7 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.soak import plan as p
 
 BROKEN = tuple(f"broken {i}" for i in range(38))
@@ -15,7 +16,7 @@ SECONDS = st.floats(20, 700)
 
 
 def _plans(check):  # type: ignore[no-untyped-def]
-    return settings(max_examples=60)(given(seed=SEEDS, seconds=SECONDS)(check))
+    return settings(max_examples=examples(60))(given(seed=SEEDS, seconds=SECONDS)(check))
 
 
 @_plans

@@ -32,6 +32,7 @@ from tests.house import House
 from tests.support import eventually
 
 from modelward.daemon.cli.fleet_server import FleetPlace, on_server
+from modelward.daemon.fleet.nats_engine import NatsEngine
 from modelward.daemon.fleet.record import FleetWave
 from modelward.daemon.fleet.signature import sign_record
 from modelward.daemon.system.clock import SystemClock
@@ -96,7 +97,11 @@ class Fleet:
     def put_record(self, text: bytes) -> None:
         """As whoever holds the server does."""
         place = FleetPlace(self.server.url, str(self.operator))
-        on_server(place, lambda engine: engine.keep_record(text))
+
+        async def work(engine: NatsEngine) -> bool:
+            return await engine.keep_record(text, (await engine.kept_record()).revision)
+
+        assert on_server(place, work)
 
     def start(self) -> None:
         for number in range(0, len(ALL), 2):  # two at a time: the machine may be busy
@@ -212,7 +217,9 @@ def test_a_server_that_hangs_restarts_or_loses_all_costs_nothing(fleet: Fleet) -
         assert "record 1 wants adder-v5" in fleet.fleet(*again)  # nothing is left that knows better
         eventually(lambda: all("it is an old one" in fleet_of(house)["refused"] for house in fleet.machines))
         eventually(lambda: json.loads(fleet.fleet("status", "--json"))["overview"]["total"] == len(ALL))
-        assert f"record {last + 1} wants adder-v5" in fleet.fleet(*again)
+        status, printed = command(*again, *fleet.access)
+        assert status == 1 and f"{len(ALL)} machines report that they follow a higher number" in printed, printed
+        assert f"record {last + 1} wants adder-v5" in fleet.fleet(*again, "--sequence", last + 1)
         fleet.await_record(last + 1)
         eventually(lambda: "the rollout is done" in fleet.fleet("status"))
 

@@ -10,7 +10,8 @@ from tests.fleet_house import FILLER_BYTES, KEY, OTHER_KEY, asked, command, flee
 from tests.house import House
 from tests.support import eventually
 
-from modelward.worker.shared.minisign_keys import public_line
+from modelward.worker.shared.minisign_keys import public_line, secret_file
+from modelward.worker.shared.signed_fields import MAX_SEQUENCE
 
 pytestmark = pytest.mark.system
 
@@ -95,3 +96,30 @@ def test_a_daemon_that_is_killed_while_it_fetches_goes_on_where_it_was(stick: St
         slow.start()
         stick.await_all("adder-v4")
     assert not [path.name for path in slow.models.iterdir() if path.name.startswith(".fleet")]
+
+
+def test_a_version_that_came_with_wrong_bytes_is_fetched_again_when_it_is_published_again(stick: Stick) -> None:
+    with asked(stick.machines):
+        made = version(stick.site, "adder-v5", number=5.0)
+        good = (made / "filler.bin").read_bytes()
+        (made / "filler.bin").write_bytes(bytes(len(good)))
+        stick.fleet("publish", made, "--waves", "100%", "--pause", "0s")
+        for house in stick.machines:
+            eventually(lambda house=house: "other bytes than adder-v5 was signed with" in fleet_of(house)["because"])
+        (made / "filler.bin").write_bytes(good)
+        stick.fleet("publish", made, "--waves", "100%", "--pause", "0s")
+        stick.await_all("adder-v5")
+
+
+def test_when_a_stolen_key_is_removed_its_numbers_keep_no_other_record_away(stick: Stick) -> None:
+    with asked(stick.machines):
+        stick.fleet("publish", stick.site / "adder-v5", "--sequence", MAX_SEQUENCE, "--hold")
+        for house in stick.machines:
+            eventually(lambda house=house: fleet_of(house)["record"]["sequence"] == MAX_SEQUENCE)
+            house.configure(fleet={"public_keys": [public_line(OTHER_KEY.public)]}, validation={"public_keys": []})
+            assert house.cli("reload").returncode == 0
+            eventually(lambda house=house: "the signature of the record is not good" in fleet_of(house)["refused"])
+        stick.key.write_bytes(secret_file(OTHER_KEY))
+        version(stick.site, "adder-v6", number=6.0, key=OTHER_KEY)
+        stick.fleet("publish", stick.site / "adder-v6", "--waves", "100%", "--pause", "0s", "--sequence", 1)
+        stick.await_all("adder-v6")

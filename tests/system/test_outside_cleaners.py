@@ -23,9 +23,10 @@ SUPERVISORD = shutil.which("supervisord") or shutil.which("supervisord", path=st
 OURS = ("modelward.log", "access.log", "error.log")
 
 
-@pytest.fixture
-def town(build: Build) -> House:
-    house = build(workers={"count": 1})
+@pytest.fixture(scope="module")
+def town(build_shared: Build) -> House:
+    """One worker serves, and goes on serving whatever the tests do with the logs and the daemon."""
+    house = build_shared(workers={"count": 1})
     good_version(house.models, "dtmf-v1.0")
     return house.start("dtmf-v1.0")
 
@@ -66,6 +67,7 @@ def test_a_quiet_log_that_a_cleaner_deletes_is_written_again_by_daemon_and_worke
     eventually(lambda: all_follow(town))
     os.kill(town.workers()[0]["pid"], signal.SIGKILL)
     eventually(lambda: "worker" in (town.log_dir / "error.log").read_text())
+    town.await_serving("dtmf-v1.0")
 
 
 def test_workers_that_have_no_daemon_follow_too(town: House) -> None:

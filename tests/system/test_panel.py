@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.fuzz.strategies import DEEP
+from tests.examples import DEEP
 from tests.house import House, free_port
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build

@@ -283,18 +283,20 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def test_the_service_manager_is_told_ready_when_tokens_are_asked_for(build: Build) -> None:
-    town = _serving(build(workers={"count": 1}))
+def test_the_service_manager_is_told_ready_when_tokens_are_asked_for(town: House) -> None:
     town.configure(workers={"token_file": str(_tokens(town))})
     town.kill()
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
         manager.bind(str(town.root / "notify"))
         manager.settimeout(PATIENCE_SECONDS)
         town.prefix = (sys.executable, "-c", TOLD, str(town.root / "notify"))
-        town.start(wait=False)
-        while b"READY=1" not in manager.recv(4096).split(b"\n"):
-            pass
-        assert _statuses(town) == {401}
+        try:
+            town.start(wait=False)
+            while b"READY=1" not in manager.recv(4096).split(b"\n"):
+                pass
+            assert _statuses(town) == {401}
+        finally:
+            town.prefix = ()
 
 
 def test_under_socket_activation_the_address_is_ignored_and_that_is_said(build: Build) -> None:

@@ -73,7 +73,7 @@ def test_the_newest_version_wins_whatever_the_one_before_it_is_at(build: Build) 
 
 
 def test_a_daemon_that_was_started_at_a_low_priority_swaps_too(build: Build) -> None:
-    house = build()
+    house = build(workers={"count": 1})
     house.prefix = ("nice", "-n", "10")
     good_version(house.models, "dtmf-v1.0")
     house.start("dtmf-v1.0")

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -99,6 +99,7 @@ class Worker:
     listener: socket.socket
     settings: p.WorkerSettings
     clients: list[httpx.Client] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def client(self, **options: Any) -> httpx.Client:
         """A client with connections of its own."""
@@ -117,9 +118,23 @@ class Worker:
         return self.process.wait(seconds)
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """A log file's lines."""
+        """A log file's lines, without those of the tests before."""
         path = self.logs / name
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines[self.passed_over.get(name, 0) :]]
+
+    def begin_anew(self) -> None:
+        """Joins a new daemon, serves the first version again, and has no lines, whatever the last test did with it."""
+        for client in self.clients:
+            client.close()
+        self.clients.clear()
+        with suppress(OSError):  # the test closed it
+            self.daemon.close()
+        self.daemon = FakeDaemon(self.daemon.path, self.daemon.welcome)
+        self.daemon.wait_for(p.Beat)
+        eventually(lambda: asking.get(self.url + "/health").json()["version"] == "dtmf-v1.0")
+        self.passed_over.clear()
+        self.passed_over |= {path.name: len(self.lines(path.name)) for path in self.logs.iterdir()}
 
 
 @contextmanager
@@ -184,6 +199,22 @@ def worker(
             listener.close()
 
 
+@contextmanager
+def resident(directory: Path) -> Iterator[Callable[[], Worker]]:
+    """One worker for many tests: each call gives it as if it had just started, or another one if the last has ended."""
+    with ExitStack() as stack:
+        workers: list[Worker] = []
+
+        def give() -> Worker:
+            if workers and workers[-1].process.poll() is None:
+                workers[-1].begin_anew()
+            else:
+                workers.append(stack.enter_context(worker(directory / str(len(workers)), digits())))
+            return workers[-1]
+
+        yield give
+
+
 def start(
     settings: p.WorkerSettings, listener: socket.socket | None, *, first_path: Path | None = None, **options: Any
 ) -> subprocess.Popen[bytes]:
@@ -211,7 +242,10 @@ def _up(running: Worker, loaded: bool) -> bool:
 
 
 class Load:
-    """Constant clients in threads. `ask` makes one request with its client; what it returns or raises is kept."""
+    """Constant clients in threads. `ask` makes one request with its client; what it returns or raises is kept.
+
+    Each takes a short breath between two requests: they must meet what is tested, not keep the machine from it.
+    """
 
     def __init__(self, clients: int, ask: Any) -> None:
         self.answers: list[Any] = []
@@ -247,3 +281,4 @@ class Load:
                 self.answers.append(ask())
             except (httpx.HTTPError, AssertionError, OSError) as e:
                 self.failures.append(repr(e))
+            self._over.wait(0.02)

@@ -5,7 +5,7 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests.worker.running import (
     clip,
     copy_artifact,
     digits,
+    resident,
     words,
     worker,
 )
@@ -31,8 +32,21 @@ from modelward.worker.daemon_link import QUIET_BEAT_SECONDS
 pytestmark = pytest.mark.system
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Worker]]:
+    with resident(tmp_path_factory.mktemp("link")) as give:
+        yield give
+
+
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Worker]:
+def running(shared: Callable[[], Worker]) -> Worker:
+    """A worker that serves dtmf-v1.0 and has joined a daemon; the tests before may have had it."""
+    return shared()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Worker]:
+    """A worker of this test alone."""
     with worker(tmp_path, digits()) as one:
         yield one
 
@@ -53,18 +67,18 @@ def test_a_worker_at_rest_speaks_twice_in_the_silence_that_makes_the_daemon_doub
     assert PoolLimits().silence_seconds >= 2 * QUIET_BEAT_SECONDS
 
 
-def test_says_what_it_serves_and_only_once(running: Worker) -> None:
-    assert running.daemon.wait_for(p.Serving) == p.Serving("", "dtmf-v1.0")
-    assert running.daemon.told(p.Hello)[0].serving == ""
+def test_says_what_it_serves_and_only_once(fresh: Worker) -> None:
+    assert fresh.daemon.wait_for(p.Serving) == p.Serving("", "dtmf-v1.0")
+    assert fresh.daemon.told(p.Hello)[0].serving == ""
 
 
-def test_does_not_load_again_what_it_serves_when_the_daemon_returns(running: Worker) -> None:
-    running.daemon.close()
-    again = FakeDaemon(running.daemon.path, p.Welcome("dtmf-v1.0", str(digits()), 0.2))
+def test_does_not_load_again_what_it_serves_when_the_daemon_returns(fresh: Worker) -> None:
+    fresh.daemon.close()
+    again = FakeDaemon(fresh.daemon.path, p.Welcome("dtmf-v1.0", str(digits()), 0.2))
     again.wait_for(p.Beat)
-    running.end()
+    fresh.end()
     assert again.told(p.Serving) == []
-    assert len([line for line in running.lines("modelward.log") if line["event"] == "serving"]) == 1
+    assert len([line for line in fresh.lines("modelward.log") if line["event"] == "serving"]) == 1
 
 
 def test_loads_what_a_returning_daemon_wants_instead(running: Worker) -> None:
@@ -299,12 +313,12 @@ def test_nonsense_ends_the_connection_and_nothing_else(running: Worker, nonsense
     assert any(line["event"] == "daemon disconnected" for line in running.lines("error.log"))
 
 
-def test_reopens_its_logs_when_told(running: Worker) -> None:
-    (running.logs / "modelward.log").rename(running.logs / "modelward.log.1")
-    running.daemon.say(p.ReopenLogs())
-    running.daemon.wait_for(p.Reopened)
-    running.daemon.say(p.Abort("none"))
-    eventually(lambda: running.lines("modelward.log"))
+def test_reopens_its_logs_when_told(fresh: Worker) -> None:
+    (fresh.logs / "modelward.log").rename(fresh.logs / "modelward.log.1")
+    fresh.daemon.say(p.ReopenLogs())
+    fresh.daemon.wait_for(p.Reopened)
+    fresh.daemon.say(p.Abort("none"))
+    eventually(lambda: fresh.lines("modelward.log"))
 
 
 def test_drains_and_ends_when_told(running: Worker) -> None:
@@ -322,11 +336,11 @@ def test_stops_at_once_when_told(running: Worker) -> None:
 
 
 def test_tells_its_numbers_after_requests(running: Worker) -> None:
-    client = running.client()
+    client, before = running.client(), running.daemon.told(p.Beat)[-1].requests
     for _ in range(3):
         assert running.predict(client, clip("0123456789")).status_code == 200
     assert running.predict(client, b"no audio").status_code == 415
-    beat = eventually(lambda: next((b for b in running.daemon.told(p.Beat) if b.requests == 4), None))
+    beat = eventually(lambda: next((b for b in running.daemon.told(p.Beat) if b.requests == before + 4), None))
     assert beat.errors == 0 and beat.p95_seconds > 0 and beat.rss_bytes > 10 << 20
     eventually(lambda: running.daemon.told(p.Beat)[-1].inflight == 0)
 

@@ -47,6 +47,7 @@ from ..shared.artifact import (
     read_artifact,
 )
 from ..shared.lean_imports import lasting
+from ..shared.unreadable import UNREADABLE
 from .directory import (
     FormDirectory,
     described,
@@ -73,7 +74,7 @@ def main() -> int:
     try:
         request = msgspec.json.decode(sys.stdin.buffer.read(MAX_REQUEST_BYTES), type=FormRequest)
         plain = read_artifact(Path(request.artifact))
-    except (msgspec.DecodeError, UnicodeDecodeError, BadArtifact) as e:
+    except (BadArtifact, *UNREADABLE) as e:
         sys.stderr.write(f"cannot compile: no request on standard input: {e}\n")
         return 1
     try:

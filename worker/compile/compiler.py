@@ -51,7 +51,6 @@ def compile_mapped(
     out_dir: Path,
     *,
     probe_inputs: Sequence[Feeds],
-    flags: Iterable[str],
     threads: int = 1,
     lone_threads: int = 0,
     providers: Sequence[str] = (CPU,),
@@ -62,8 +61,7 @@ def compile_mapped(
 
     `probe_inputs`: one feed for each clip, each of one clip at its full length: features f32 [1,T,F], lengths i32 [1],
     the rest. `one_clip`: the model always runs like that, and its caller wants best ids, not logits (SenseVoice).
-    Otherwise `lone_threads`, with which the form may run too, are not proved. `flags` (see `key.flags_in`) are those
-    the form is for; nothing here depends on them. Raises ValueError without clips.
+    Otherwise `lone_threads`, with which the form may run too, are not proved. Raises ValueError without clips.
     """
     short = probes(probe_inputs, SHORT, one_clip=one_clip)
 
@@ -97,10 +95,11 @@ def compile_rewritten(
 ) -> tuple[Compiled, Recipe | None]:
     """The form with the rewrites that `level` allows and that are faster here, and what was learned about the graph.
 
-    With a `recipe` (for this graph, machine, level and number of threads) its steps are applied without trials, and
-    bits are compared on five seconds of each clip: what depends on the length was proved when the recipe was made. If
-    the result is not proved, steps are tried once. `progress` is called with each piece of work that begins. Of a model
-    with more than `small_bytes` of weights, steps are tried on a part. The rest is as in `compile_mapped`.
+    `flags` (see `key.flags_in`) are those of the processor that the form is for. A `recipe` is for this graph, machine,
+    level and number of threads. Its steps are applied without trials, and bits are compared on five seconds of each
+    clip: what depends on the length was proved when the recipe was made. If the result is not proved, steps are tried
+    once. `progress` is called with each piece of work that begins. Of a model with more than `small_bytes` of weights,
+    steps are tried on a part. The rest is as in `compile_mapped`.
     """
     full, short, known = (probes(probe_inputs, extent, one_clip=one_clip) for extent in (FULL, SHORT, KNOWN))
     flags = frozenset(flags)

@@ -2,7 +2,7 @@
 
 MatMulInteger, MatMulIntegerToFloat and DynamicQuantizeMatMul compute with `weight - zero_point`: subtracting one number
 from both, and storing both as int8, leaves every product unchanged. It pays where the CPU multiplies unsigned by signed
-bytes into 32 bits. Where pairs of such products are summed in 16 bits first (x86 without VNNI or AMX), the sum of two
+bytes into 32 bits. On x86 without VNNI or AMX, pairs of such products are summed in 16 bits first. There the sum
 saturates and answers change, unless every weight has 7 bits: 255 * 64 * 2 is less than 2 ** 15.
 """
 

@@ -80,13 +80,12 @@ def _compiled(
     key: str,
     send: Send,
 ) -> Compiled:
-    source, flags, one_clip = directory.path / plain.model, cpu_flags(), plain.kind == "sensevoice"
+    source, one_clip = directory.path / plain.model, plain.kind == "sensevoice"
     if stage == "mapped":
         return compile_mapped(
             source,
             directory.compiled,
             probe_inputs=feeds,
-            flags=flags,
             threads=request.threads,
             lone_threads=request.lone_threads,
             providers=request.providers,
@@ -98,7 +97,7 @@ def _compiled(
         directory.compiled,
         level=cast(Level, request.level),
         probe_inputs=feeds,
-        flags=flags,
+        flags=cpu_flags(),
         threads=request.threads,
         lone_threads=request.lone_threads,
         providers=request.providers,

@@ -1,9 +1,9 @@
 """Lets pages of other origins that the operator named call the service from a browser (`workers.cors_origins`).
 
-Starlette's middleware handles the protocol. This module decides which origins are allowed, and that it runs before the
-check of tokens: a browser's preflight request has no token, and the page may read why a request was refused. It must
-not allow credentials: cookies of this service are for its own page, other pages send the token in a header. Invariant:
-without the key nothing is added.
+Starlette's middleware handles the protocol. This module decides which origins are allowed. It runs before the check of
+tokens: a browser's preflight request has no token, and the page may read why a request was refused. It must not allow
+credentials: cookies of this service are for its own page, other pages send the token in a header. Invariant: without
+the key nothing is added.
 """
 
 from __future__ import annotations

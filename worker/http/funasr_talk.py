@@ -14,6 +14,7 @@ import msgspec
 
 from ..sensevoice.subtitles import WORD_SECONDS
 from ..sensevoice.transcript import Segment
+from ..shared.unreadable import UNREADABLE
 from .languages import AUTO
 from .talks import (
     PCM,
@@ -63,7 +64,7 @@ class FunasrTalk:
         """Reads the settings; True when the clip is whole."""
         try:
             told = msgspec.json.decode(message.encode())
-        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as e:
+        except UNREADABLE as e:
             raise bad_message(f"it is not JSON: {e}") from e
         if not isinstance(told, dict):
             raise bad_message("it is not a JSON object")

@@ -1,8 +1,8 @@
 """Decides which path a request means: some clients end it with a slash, or join base address and path with two.
 
 Pure. It must not change the paths of requests that change something: a proxy in front may refuse them by their exact
-path, so they have one spelling only: an encoded letter in them leads nowhere. Invariant: a path in the table of routes
-means itself.
+path. So they have one spelling only, and an encoded letter in them leads nowhere. Invariant: a path in the table of
+routes means itself.
 """
 
 from __future__ import annotations

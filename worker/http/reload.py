@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..shared.unreadable import UNREADABLE
 from .context import Service
 from .daemon_api import DaemonApi, DaemonUnreachable
 from .json import as_json
@@ -40,5 +41,5 @@ async def rescan(request: Request, daemon: DaemonApi) -> Decision:
     reply = await daemon.request(request, "POST", "/v1/rescan?wait=1")
     try:
         return msgspec.json.decode(reply.body, type=Decision)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise DaemonUnreachable(f"its answer can't be read ({e})") from e

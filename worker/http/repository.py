@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..shared.unreadable import UNREADABLE
 from .context import Service
 from .daemon_api import DaemonApi, DaemonUnreachable, Reply
 from .errors import ApiError
@@ -119,7 +120,7 @@ async def _asked(request: Request) -> dict[str, Any]:
     data = await read_small(request, max_bytes=BODY_BYTES, seconds=BODY_SECONDS)
     try:
         asked = msgspec.json.decode(data or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise ApiError(400, f"cannot read the request: its JSON is wrong: {e}", "bad_request") from e
     parameters = asked.get("parameters")
     if isinstance(parameters, dict):
@@ -132,7 +133,7 @@ async def _versions(request: Request) -> list[_Version]:
     reply = await daemon.request(request, "GET", "/v1/versions", seconds=LOOK_SECONDS)
     try:
         return msgspec.json.decode(reply.body, type=_Versions).versions
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise DaemonUnreachable(f"its answer can't be read ({e})") from e
 
 
@@ -150,7 +151,7 @@ async def _choose(request: Request, model: str) -> None:
 def _check(reply: Reply, what: str) -> None:
     try:
         answer = msgspec.json.decode(reply.body, type=_RepositoryAnswer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise DaemonUnreachable(f"its answer can't be read ({e})") from e
     if reply.status >= 400 or not answer.success:
         status = reply.status if 400 <= reply.status < 500 else 400

@@ -2,7 +2,7 @@
 
 It accepts only whole handshakes, and only when no HTTP request is under way; after that no byte is read as HTTP. A
 refused handshake ends the connection. It must not interpret messages. Invariants: a message, its pieces and unread data
-are bounded; each received byte is counted until it is taken; a client that does not wait for the handshake's answer is
+are bounded. Each received byte is counted until it is taken. A client that does not wait for the handshake's answer is
 cut off.
 """
 

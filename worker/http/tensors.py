@@ -23,6 +23,7 @@ from ..inference.tensor_model import (
     Array,
     TensorPort,
 )
+from ..shared.unreadable import UNREADABLE
 from .errors import ApiError
 
 MAX_JSON_BYTES: Final = 16 << 20
@@ -138,7 +139,7 @@ def write_answer(
 def _decode(data: memoryview) -> Infer:
     try:
         return msgspec.json.decode(data, type=Infer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise _bad(f"its JSON is wrong: {e}") from e
 
 
@@ -247,7 +248,7 @@ def _from_json(entry: Input) -> Array:
     nested: Any = element
     for _ in entry.shape:
         nested = list[nested]
-    # flat, or nested as the shape says: the protocol allows both
+    # flat, or nested by the shape: the protocol allows both
     values, reason = _as(raw, types.GenericAlias(list, element))
     flat = values is not None
     if not flat:
@@ -272,7 +273,7 @@ def _from_json(entry: Input) -> Array:
 def _as(raw: bytes, kind: Any) -> tuple[Any, str]:
     try:
         return msgspec.json.decode(raw, type=kind), ""
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         return None, str(e)
 
 

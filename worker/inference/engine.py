@@ -59,8 +59,8 @@ class Engine:
     """One model for requests, one more prepared. All methods belong to the event loop.
 
     `abandoned` counts loads that were given up and still run. `gentle` lowers the priority of the loading thread. It is
-    right only while the session runs in the calling thread: ONNX Runtime's own pool threads inherit the priority of the
-    thread that makes them and cannot be raised again. `quiet` returns whether no request is in work.
+    right only while the session runs in the calling thread. ONNX Runtime's own threads have the priority of the thread
+    that makes them, and cannot be raised again. `quiet` returns whether no request is in work.
     """
 
     def __init__(

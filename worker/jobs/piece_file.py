@@ -16,8 +16,10 @@ import msgspec
 from ..sensevoice.frontend import SAMPLE_RATE
 from ..sensevoice.transcript import Piece, join_texts
 from ..shared.job_records import JobProgress, JobVersion, merged
+from ..shared.unreadable import UNREADABLE
 
 MAX_BYTES: Final = 256 << 20
+MAX_SAMPLES: Final = 2**53
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 Span = tuple[int, ...]
 
@@ -29,6 +31,13 @@ class Plan(msgspec.Struct, frozen=True, tag=True):
 
     samples: int
     spans: tuple[Span, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, also while one is read: a damaged plan is no line of ours."""
+        if not 0 <= self.samples <= MAX_SAMPLES:
+            raise ValueError("its number of samples cannot be")
+        if not all(len(span) in (2, 3) and 0 <= span[0] <= span[1] <= MAX_SAMPLES for span in self.spans):
+            raise ValueError("one of its pieces cannot be")
 
 
 class PieceDone(msgspec.Struct, frozen=True, tag=True):
@@ -96,7 +105,7 @@ def parse_pieces(data: bytes) -> PiecesDone:
     while (end := data.find(b"\n", at)) >= 0:
         try:
             entry = _line.decode(data[at:end])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             break
         if plan is None and isinstance(entry, Plan):
             plan = entry

@@ -1,7 +1,7 @@
 """Finds the moments of a clip that may hold voice, and those loud enough that the gaps between them are pauses.
 
 Pure arithmetic on the samples, in two judgements that never contradict each other. `voiced` is lax: only sound at the
-noise floor of the clip is not voice, so a quiet speaker beside a loud one, and a quiet recording, are voice.
+noise floor of the clip is not voice. A quiet speaker beside a loud one is voice, and so is a quiet recording.
 `prominent` is strict: everything else is quiet beside the loudest sound of the next two seconds. No level alone makes a
 sound silence, except one below the last bit of 16 and 60 dB below the clip's loudest moment.
 """

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ..child_protocol import GateDone
+from .unreadable import UNREADABLE
 
 FORMAT: Final = 1
 DESCRIPTION: Final = "artifact.json"
@@ -37,7 +38,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class BadArtifact(ValueError):
-    """A directory that is not a whole artifact of ours; the text says which file and why."""
+    """A directory that is not a whole artifact of ours; the text names the file and the reason."""
 
 
 class ArtifactFile(Struct, frozen=True):
@@ -167,7 +168,7 @@ def _parse(data: bytes, directory: Path) -> Artifact:
         raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION} has over {MAX_DESCRIPTION_BYTES} bytes")
     try:
         artifact = msgspec.json.decode(data, type=Artifact)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION}: {e}") from e
     if artifact.format != FORMAT:
         raise BadArtifact(f"cannot use artifact {directory}: format {artifact.format}, this program reads {FORMAT}")

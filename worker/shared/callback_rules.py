@@ -65,8 +65,9 @@ def parse_callback(text: str) -> CallbackUrl:
 
 
 def _leaves(path: str) -> bool:
-    """Whether some program may read the path as one that leads elsewhere: one that decodes it, once or again, that
-    takes what follows a semicolon for something else, or full-width signs for those of ASCII."""
+    """Whether some program may read the path as one that leads elsewhere. Such a program decodes it once or again, cuts
+    it at a semicolon, or takes full-width signs for those of ASCII.
+    """
     segments = path.count("/")
     for _ in range(_DECODED_AT_MOST):
         path = unicodedata.normalize("NFKC", path).translate(_OTHER_DOTS)

@@ -36,6 +36,7 @@ from .job_records import (
     JobSeen,
     is_id,
 )
+from .unreadable import UNREADABLE
 
 COMING, GOING = ".new-", ".gone-"
 """The first character of names of directories that are no jobs yet, or no jobs any more."""
@@ -53,7 +54,7 @@ R = TypeVar("R")
 
 
 class UnreadableJob(Exception):
-    """A record that is damaged or cannot be read; the text says which and why."""
+    """A record that is damaged or cannot be read; the text names it and the reason."""
 
 
 class StoreUsage(Struct, frozen=True):
@@ -292,7 +293,7 @@ def read_record(path: Path, kind: type[R]) -> R | None:
         return None
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise UnreadableJob(f"cannot read {path}: {e}") from e
 
 

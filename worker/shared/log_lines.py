@@ -1,7 +1,7 @@
 """The lines of a log: JSON objects of bounded length, each a line of its own whatever the fields hold.
 
-Pure but for `now`. Invariant: a line is valid UTF-8, ends in the one newline that it has, and is never longer than
-asked for; one that was too long keeps its beginning, of a traceback the end, and gives its length under `truncated`.
+Pure but for `now`. Invariant: a line is valid UTF-8, ends in the one newline that it has, and is never longer than the
+limit. One that was too long keeps its beginning, or the end of a traceback; `truncated` is the length that it had.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def shortened(value: Any, chars: int) -> Any:
 
 
 def _kept(key: str, value: Any, chars: int) -> Any:
-    if key == "exception":  # its last lines tell most
+    if key == "exception":  # its last lines are the most useful
         return str(value)[-chars:]
     return shortened(value, chars)
 

@@ -26,5 +26,8 @@ def moment(text: str) -> float:
 
 
 def moment_text(wall: float) -> str:
-    """The whole second in which a wall time lies."""
-    return datetime.fromtimestamp(int(wall), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """The whole second in which a wall time lies. Raises ValueError for one that is not in the years 1 to 9999."""
+    try:
+        return f"{datetime.fromtimestamp(int(wall), UTC).replace(tzinfo=None).isoformat()}Z"
+    except (OverflowError, OSError) as e:
+        raise ValueError("there is no such day") from e

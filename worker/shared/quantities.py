@@ -10,6 +10,9 @@ import math
 from typing import Final
 
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_MOST_BYTES: Final = 2.0**100
+"""What is more is shown as this: no text of ours is longer because a number is."""
+_MOST_SECONDS: Final = 1e12
 _SPANS: Final = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -17,7 +20,7 @@ def size(count_bytes: float) -> str:
     """Bytes in 1024s: 5368709120 -> "5GiB", 1536 -> "1.5KiB", 100 -> "100B"."""
     if count_bytes < 0:
         return f"-{size(-count_bytes)}"
-    value, unit = float(count_bytes), 0
+    value, unit = float(min(count_bytes, _MOST_BYTES)), 0
     while value >= 1023.5 and unit < len(_SIZES) - 1:
         value, unit = value / 1024, unit + 1
     return f"{_number(value, 100 if unit else 0)}{_SIZES[unit]}"
@@ -35,7 +38,7 @@ def span(seconds: float) -> str:
     if seconds < 10:
         return f"{_number(seconds, 10)}s"
     parts: list[str] = []
-    rest = math.floor(seconds + 0.5)
+    rest = math.floor(min(seconds, _MOST_SECONDS) + 0.5)
     for unit, each in _SPANS:
         if rest >= each or parts:
             parts.append(f"{rest // each}{unit}")

@@ -1,8 +1,8 @@
 """Decides which tokens a request carries: in `Authorization: Bearer`, in `X-API-Key`, or in both.
 
-Pure. One of the two may be for a proxy in front, so a request is allowed when one of its tokens is good, and where none
-is, when it has a good session. Credentials of another kind, like Basic, are always for a proxy: they are no token, and
-not a wrong one either.
+Pure. One of the two may be for a proxy in front. So a request is allowed when one of its tokens is good, or when it has
+a good session. Credentials of another kind, like Basic, are always for a proxy: they are no token, and not a wrong one
+either.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Recognises the entries that a kind of volume puts beside files, and that are no part of a version.
 
 A volume that Kubernetes projects (ConfigMap, Secret, projected) has a link `..data` to a directory beside it, which one
-rename replaces; every other entry is a link through `..data`. NFS keeps a file that was deleted while it was open as
+rename replaces. Every other entry is a link through `..data`. NFS keeps a file that was deleted while it was open as
 `.nfs…`. It reads names and links, follows none, and changes nothing.
 """
 

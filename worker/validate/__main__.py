@@ -46,6 +46,7 @@ from ..sandbox.socket_filter import refuse_sockets
 from ..shared import process_readings
 from ..shared.lean_imports import lasting
 from ..shared.progress import Allowance, scale
+from ..shared.unreadable import UNREADABLE
 from . import machine_speed
 from .measure import room_for
 from .time_limit import Patience
@@ -64,7 +65,7 @@ def main() -> int:
     send = message_writer()
     try:
         candidate = msgspec.json.decode(sys.stdin.buffer.read(MAX_CANDIDATE_BYTES), type=Candidate)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         sys.stderr.write(f"cannot validate: no candidate on standard input: {e}\n")
         return 1
     if wrong := _unusable(candidate):

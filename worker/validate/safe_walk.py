@@ -1,8 +1,8 @@
 """Lists a version's files without ever leaving it.
 
 It walks by directory descriptor and opens with RESOLVE_BENEATH, so neither a link nor a concurrent rename can lead
-outside. It allows only regular files and directories, and a link that ends at a regular file inside the version; in a
-volume that Kubernetes projects also the links to its directories. It reads no contents.
+outside. It allows only regular files and directories, and a link that ends at a regular file inside the version. In a
+volume that Kubernetes projects, links to its directories are allowed too. It reads no contents.
 """
 
 from __future__ import annotations

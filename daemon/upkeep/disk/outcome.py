@@ -23,7 +23,6 @@ class ClassOutcome(Struct):
     after_files: int = 0
     removed_bytes: int = 0
     removed_files: int = 0
-    trash_bytes: int = 0
     removed: Reasons = field(default_factory=dict)
     spared: Reasons = field(default_factory=dict)
     complete: bool = False

@@ -217,7 +217,6 @@ class _ClassSweep:
             return
         if emptied.failed:
             self._outcome.note = f"{count(emptied.failed, 'entry', 'entries')} of {TRASH} could not go"
-        self._outcome.trash_bytes += emptied.bytes
 
     def remove(self, rows: Sequence[int], code: int) -> None:
         """Removes rows of the table, a directory at a time, and sets the code of each result."""

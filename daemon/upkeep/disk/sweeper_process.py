@@ -16,8 +16,7 @@ import threading
 from collections.abc import Callable
 from io import BufferedRWPair
 
-import msgspec
-
+from ....worker.shared.unreadable import UNREADABLE
 from ...answers.disk import ListedPath
 from ...system.clock import SystemClock
 from ...units import shown
@@ -53,7 +52,7 @@ def main(arguments: list[str]) -> int:
             syscalls.lower_io_priority()
             stream.write(sweeper_protocol.encode(_do(request, stream, stop)))
             stream.flush()
-    except (IndexError, ValueError, msgspec.DecodeError, OSError) as e:
+    except (IndexError, ValueError, OSError, *UNREADABLE) as e:
         sys.stderr.write(f"cannot sweep: {e}\n")
         return 2
     return 0

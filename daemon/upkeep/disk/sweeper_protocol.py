@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from ....worker.shared.unreadable import UNREADABLE
 from ...answers.disk import ListedPath
 from .outcome import SweepOutcome
 from .quota import ClassRule
@@ -74,7 +75,7 @@ def read_reply(line: bytes) -> Reply:
     """The message in one line from the sweeper. Raises ValueError when the line is no message."""
     try:
         reply: Reply = replies.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise ValueError(f"no message: {e}") from e
     return reply
 

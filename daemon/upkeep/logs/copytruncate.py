@@ -1,7 +1,7 @@
 """Copies a log aside and truncates it: the way that loses lines, where the operator allowed it.
 
-For file systems that cannot collapse, and for programs that do not append. Such a program goes on at its old offset,
-so what was cut stays as a hole; the next copy leaves holes out, and the disk holds no more than what was written since.
+For file systems that cannot collapse, and for programs that do not append. Such a program continues at its old offset,
+so what was cut stays as a hole. The next copy leaves holes out. The disk holds no more than what was written since.
 Lost is what was written between the end of the copy and the truncation: a few milliseconds' worth; a line may be cut.
 """
 

@@ -43,6 +43,7 @@ def datagram(target: str, log: str, line: bytes, *, host: str, pid: int) -> byte
         return _journal(log, line, fields)
     if fields and len(line) > _SYSLOG_BYTES:
         line = line_of(fields, _SYSLOG_BYTES).rstrip(b"\n")
+    line = line[:_SYSLOG_BYTES]  # one that is no JSON is cut
     priority = _FACILITY * 8 + _priority(fields)
     time = str(fields.get("time", ""))
     if target.startswith(_UNIX):  # as the C library writes to /dev/log: local time, no host

@@ -1,7 +1,8 @@
 """When a line of a log was written, as the line itself gives it, and which lines are younger than a given time.
 
-Pure. Known are our own JSON lines (`"time"` first) and lines that begin with a date and time of ISO 8601, in brackets
-or not; without a zone it is UTC. A line without a time belongs to the line before it, as the lines of a traceback do.
+Pure. Known are our own JSON lines (`"time"` first), and lines that begin with a date and time of ISO 8601, in brackets
+or not. A time without a zone is UTC. A line without a time belongs to the line before it, as the lines of a traceback
+do.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import threading
 
 from tests.bench.load import post
 from tests.bench.peers.peer import (
+    RECOGNIZER,
     Peer,
     Place,
     asked_by_form,
@@ -46,7 +47,7 @@ def reload(place: Place) -> None:
 PEER = Peer(
     name="flask",
     title="Flask + lock",
-    requirements=("flask", "numpy", "onnxruntime"),
+    requirements=("flask", *RECOGNIZER),
     command=itself("tests.bench.peers.flask_lock"),
     ask=asked_by_form("/api/predict"),
     replace=reload,

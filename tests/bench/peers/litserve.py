@@ -8,7 +8,7 @@ import sys
 
 from tests.bench.clips import Clip
 from tests.bench.load import Answer, post
-from tests.bench.peers.peer import CORES, Peer, itself
+from tests.bench.peers.peer import CORES, RECOGNIZER, Peer, itself
 
 
 def serve(link: str, port: int, workers: int) -> None:
@@ -30,7 +30,7 @@ def ask(port: int, clip: Clip) -> Answer:
 PEER = Peer(
     name="litserve",
     title="LitServe",
-    requirements=("litserve", "numpy", "onnxruntime"),
+    requirements=("litserve", *RECOGNIZER),
     command=itself("tests.bench.peers.litserve"),
     ask=ask,
     replace=None,

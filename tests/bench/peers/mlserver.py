@@ -7,7 +7,7 @@ import json
 
 from tests.bench.clips import Clip
 from tests.bench.load import Answer, post
-from tests.bench.peers.peer import CORES, Peer, Place
+from tests.bench.peers.peer import CORES, RECOGNIZER, Peer, Place
 
 MODEL, TENSOR = "asr", "audio"
 
@@ -42,7 +42,7 @@ def replace(place: Place) -> None:
 PEER = Peer(
     name="mlserver",
     title="MLServer",
-    requirements=("mlserver", "uvloop<0.22", "numpy", "onnxruntime"),  # its workers end in a loop with a newer uvloop
+    requirements=("mlserver", "uvloop<0.22", *RECOGNIZER),  # its workers end in a loop with a newer uvloop
     command=command,
     ask=ask,
     replace=replace,

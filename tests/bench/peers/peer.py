@@ -18,6 +18,10 @@ from tests.bench.load import Answer, post
 CORES = len(os.sched_getaffinity(0))
 
 
+RECOGNIZER = ("numpy", "onnxruntime", "msgspec")
+"""What pip installs for a peer that uses `recognizer.py`."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a server runs: the interpreter of its environment, the link that names its version, its port, a scratch

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.bench.peers.peer import (
     CORES,
+    RECOGNIZER,
     Peer,
     Place,
     asked_by_form,
@@ -57,7 +58,7 @@ def replace(place: Place) -> None:
 PEER = Peer(
     name="ray",
     title="Ray Serve",
-    requirements=("ray[serve]", "python-multipart", "numpy", "onnxruntime"),
+    requirements=("ray[serve]", "python-multipart", *RECOGNIZER),
     command=itself("tests.bench.peers.ray_serve"),
     ask=asked_by_form("/"),
     replace=replace,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.bench.clips import Clip
 from tests.bench.load import Answer, post
-from tests.bench.peers.peer import CORES, Peer, Place
+from tests.bench.peers.peer import CORES, RECOGNIZER, Peer, Place
 
 ROOT = Path(__file__).resolve().parents[3]
 _CONFIG = """
@@ -79,7 +79,7 @@ def replace(place: Place) -> None:
 PEER = Peer(
     name="triton",
     title="Triton",
-    requirements=("nvidia-pytriton", "numpy", "onnxruntime"),
+    requirements=("nvidia-pytriton", *RECOGNIZER),
     command=command,
     ask=ask,
     replace=replace,

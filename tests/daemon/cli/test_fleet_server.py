@@ -55,7 +55,7 @@ def test_a_record_is_published_halted_resumed_and_taken_back(fleet: Fleet, tmp_p
     status, printed = fleet("back")
     assert (status, printed) == (
         1,
-        "cannot go back: the server has no record before the one that wants v1\n",
+        'cannot go back: there is no record before the one that wants "v1"\n',
     )
     assert "record 2 wants v2" in fleet("publish", version(tmp_path, "v2"), "--waves", "canary,5%,100%")[1]
     assert fleet("halt", "--why", "clips from the north fail")[0] == 0
@@ -64,12 +64,21 @@ def test_a_record_is_published_halted_resumed_and_taken_back(fleet: Fleet, tmp_p
     assert fleet("resume")[0] == 0
     assert (progress(fleet).get("halted", ""), progress(fleet)["attempt"]) == ("", 2)
     assert "record 3 wants v1" in fleet("back")[1]
+    status, printed = fleet("back")
+    assert status == 1 and "the fleet goes back to it already" in printed
+    assert "record 4 wants v2" in fleet("back", "v2")[1] and "record 5 wants v1" in fleet("back", "v1")[1]
+    assert fleet("back", "v9") == (1, 'cannot go back: no earlier record wants "v9", or the present one wants it\n')
     assert fleet("drift") == (0, "all machines of open waves that were seen serve v1\n")
-    assert fleet("forget", "shop-3")[0] == 0
+    for name in ("shop-3", "*", "shop-*"):
+        status, printed = fleet("forget", name)
+        assert status == 1 and "there is no report of it" in printed
 
 
 def test_a_record_of_another_key_is_replaced_only_on_purpose(fleet: Fleet, tmp_path: Path) -> None:
+    assert fleet("back")[0] == 1
     assert fleet("publish", version(tmp_path, "v1"), "--sequence", 7)[0] == 0
+    status, printed = fleet("publish", tmp_path / "v1", "--sequence", 7)
+    assert (status, "machines refuse number 7: leave --sequence out" in printed) == (1, True)
     (tmp_path / "fleet.key").write_bytes(secret_file(OTHER_KEY))
     status, printed = fleet("publish", tmp_path / "v1")
     assert status == 1 and "--sequence N replaces it" in printed

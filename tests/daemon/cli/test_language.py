@@ -13,8 +13,8 @@ from tests.daemon.cli.test_verbs import STATUS, VERSIONS, WORKER
 from tests.fakes.admin import FakeAdmin
 from tests.support import PATIENCE_SECONDS
 
-from modelward.daemon.cli.language import broken, choose
-from modelward.daemon.cli.render import width
+from modelward.daemon.cli.columns import width
+from modelward.daemon.cli.language import choose
 
 
 @pytest.fixture
@@ -67,13 +67,6 @@ def test_help_is_in_chinese_and_no_line_is_too_wide(
     out = call("--help").out
     assert out.startswith("用法") and "列出 worker" in out
     assert all(width(line) <= 80 for line in out.splitlines())
-
-
-@pytest.mark.parametrize("text", ["一二三四五，六七八九十。", "用 --job 读取 /v1/jobs/ID/result，然后结束", "a" * 30])
-def test_chinese_is_broken_by_columns_and_nothing_is_lost(text: str) -> None:
-    lines = broken(text, 12)
-    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-    assert all(width(line) <= 14 or " " not in line for line in lines)
 
 
 def test_an_english_command_never_reads_the_catalogue() -> None:

@@ -181,3 +181,14 @@ def test_a_closed_standard_descriptor_is_no_other_file(tmp_path: Path) -> None:
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
     subprocess.run(closed, timeout=PATIENCE_SECONDS, check=True)
     assert (tmp_path / "seen").read_text() == repr((["/dev/null"] * 3, [True] * 3))
+
+
+@pytest.mark.parametrize("option", ["--socket", "--json", "--socket=/run/x.sock"])
+def test_an_option_before_its_command_is_told_where_it_belongs(call: Call, option: str) -> None:
+    done = call(option, "/run/x.sock", "status")
+    assert done.status == 2
+    assert f"{option.partition('=')[0]} belongs behind the command: modelward status" in done.err
+
+
+def test_options_of_all_commands_stand_before_them(call: Call) -> None:
+    assert call("--lang", "en", "status", "--socket", "/nowhere").status == 3

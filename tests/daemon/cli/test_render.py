@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelward.daemon.cli.columns import width
 from modelward.daemon.cli.render import (
     age,
     clean,
     colours,
     paint,
-    shorten,
     table,
-    width,
 )
 from modelward.daemon.units import size, span
 
@@ -95,8 +94,3 @@ def test_ages_from_the_daemons_times() -> None:
 @given(st.text())
 def test_what_is_shown_never_steers_the_terminal(text: str) -> None:
     assert clean(text).isprintable()
-
-
-@given(st.text(), st.integers(1, 40))
-def test_a_shortened_text_fits(text: str, columns: int) -> None:
-    assert width(shorten(clean(text), columns)) <= columns

@@ -73,11 +73,12 @@ def cache(root: Path, version: Path) -> Path:
 
 
 def quick(root: Path) -> str:
-    """Writes a home's configuration as a user changes it: nothing is compiled, and nothing is watched for a while."""
+    """Writes a home's configuration as a user changes it: one worker, nothing compiled, nothing watched for a while."""
     home = home_of({}, "", root)
     home.home.mkdir()
     text = config_text(home, home.models, free_port(0), free_port(0))
     changed = text.replace('golden = ""', 'golden = ""\ncompile = "off"\n\n[rollout]\nbake = 0')
+    changed = changed.replace("count = 0", "count = 1")
     home.config.write_text(changed)
     return changed
 
@@ -145,6 +146,7 @@ def test_a_cache_then_an_archive_then_a_model_root_is_served_and_nothing_is_left
 
 def test_killed_it_keeps_its_port_and_workers_while_they_serve_and_else_takes_them_with_it(short_path: Path) -> None:
     home, version = short_path / "home", good_version(short_path, "v1")
+    quick(home)
     api = Client(str(home / "run" / "api.sock"))
     with served(str(version), "--home", str(home)) as process:
         (address,) = (line for line in output(process) if line.startswith("service: "))

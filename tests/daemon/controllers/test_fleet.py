@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from tests.support import PATIENCE_SECONDS, modules
 
 from modelward.daemon.config.load import Config, FleetSection
+from modelward.daemon.config.schema import Models
 from modelward.daemon.controllers.fleet import Fleet
 from modelward.daemon.models.activation_policy import FLEET_CHOSE, FLEET_WANTS, chosen
 from modelward.daemon.system.clock import SystemClock
@@ -19,8 +21,8 @@ from modelward.worker.shared.prometheus_text import Exposition
 UNUSED = cast(Any, None)
 
 
-def fleet(**keys: Any) -> Fleet:
-    config = Config(fleet=FleetSection(**keys))
+def fleet(root: Path | None = None, **keys: Any) -> Fleet:
+    config = Config(models=Models(root=root or Path("/none")), fleet=FleetSection(**keys))
     return Fleet(
         lambda: config, SystemClock(), validation=UNUSED, activation=UNUSED, async_store=UNUSED, wakeups=UNUSED,
         rename=UNUSED,
@@ -46,6 +48,15 @@ def test_without_a_fleet_there_is_nothing_to_do_and_to_show() -> None:
     out = Exposition(())
     part.expose(out)
     assert out.text().strip() in ("", "# EOF")
+
+
+def test_what_was_fetched_for_a_fleet_that_is_off_takes_no_room(tmp_path: Path) -> None:
+    part = tmp_path / ".fleet-part/files"
+    part.mkdir(parents=True)
+    (part / "model.onnx").write_bytes(b"half of it")
+    (tmp_path / "v1").mkdir()
+    asyncio.run(fleet(root=tmp_path).step())
+    assert [path.name for path in tmp_path.iterdir()] == ["v1"]
 
 
 def test_a_missing_package_is_an_alert_with_the_command_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:

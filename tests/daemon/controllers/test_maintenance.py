@@ -151,7 +151,7 @@ class Home:
             verdict = Verdict(True, "all gates passed", digest=f"digest of {name}", artifact=str(self.copy(name)))
             self.validation.catalog.recall(name, verdict.digest, verdict, 0.0)
         live = self.target("v1.6")
-        self.activation.position = Position(
+        self.activation.kept.now = Position(
             Named("v1.6", live.digest), live, live, Named("v1.5", self.target("v1.5").digest)
         )
         try:

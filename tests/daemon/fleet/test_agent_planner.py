@@ -28,7 +28,7 @@ NOW = ISSUED + 86_400
 SHA = record().manifest_sha256
 FACTS = AgentFacts(FleetMachine("m", ("canary",)), free_bytes=10_000)
 OPEN = WaveProgress(7, 1)
-PART = FetchedPart(SHA, 500)
+PART = FetchedPart(SHA, 7, 500)
 WINDOW = (FleetWave(labels=("canary",), window=WaveWindow("0 22 * * *", 8 * 3600)),)
 
 
@@ -42,14 +42,22 @@ def facts(**more: Any) -> AgentFacts:
         # the way to the version
         ({}, OPEN, "fetch", "fetching", "0B of 1000B"),
         ({"part": PART}, OPEN, "fetch", "fetching", "500B of 1000B"),
-        ({"part": FetchedPart("cd" * 32, 500)}, OPEN, "discard", "fetching", "another record"),
-        ({"part": FetchedPart(SHA, 1000, True)}, OPEN, "verify", "fetching", "digests"),
-        ({"part": FetchedPart(SHA, 1000, True, True)}, OPEN, "rename", "judging", "model root"),
-        ({"part": FetchedPart(SHA, 0, wrong=3)}, OPEN, "wait", "blocked", "other bytes"),
+        ({"part": FetchedPart("cd" * 32, 7, 500)}, OPEN, "discard", "fetching", "another record"),
+        ({"part": FetchedPart(SHA, 7, 1000, True)}, OPEN, "verify", "fetching", "digests"),
+        ({"part": FetchedPart(SHA, 7, 1000, True, True)}, OPEN, "rename", "judging", "model root"),
+        ({"part": FetchedPart(SHA, 7, 0, wrong=3)}, OPEN, "wait", "blocked", "other bytes"),
+        ({"part": FetchedPart(SHA, 6, 0, wrong=3)}, OPEN, "fetch", "fetching", "0B of 1000B"),
+        ({"part": FetchedPart(SHA, 7, 1000, True, True), "retry_at": NOW + 9, "fetch_trouble": "v2: File exists"}, OPEN,
+         "wait", "blocked", "v2 cannot be put into the model root: v2: File exists"),
         ({"free_bytes": 1500, "keep_free_bytes": 501}, OPEN, "wait", "blocked", "no room"),
         ({"free_bytes": 1001, "keep_free_bytes": 501, "part": PART}, OPEN, "fetch", "fetching", ""),
         ({"retry_at": NOW + 9, "fetch_trouble": "no route"}, OPEN, "wait", "fetching", "no route"),
         ({"retry_at": NOW}, OPEN, "fetch", "fetching", ""),
+        # what is left over goes, and keeps nothing waiting
+        ({"part": PART, "wanted": LocalVersion(True, "accepted", live=True)}, OPEN, "discard", "fetching", "removed"),
+        ({"part": PART, "wanted": LocalVersion(True, "accepted", live=True), "retry_at": NOW + 9,
+          "fetch_trouble": "denied"}, OPEN, "nothing", "serving", ""),
+        ({"part": FetchedPart("cd" * 32, 6, 500)}, WaveProgress(7, 0), "discard", "fetching", "removed"),
         # what is not open
         ({}, WaveProgress(7, 0), "wait", "waiting", "wave 1 is not open yet"),
         ({}, WaveProgress(6, 3), "wait", "waiting", "wave 1 is not open yet"),
@@ -60,7 +68,14 @@ def facts(**more: Any) -> AgentFacts:
         # the version is here
         ({"wanted": LocalVersion(False, "accepted")}, OPEN, "wait", "blocked", "another version with the name v2"),
         ({"wanted": LocalVersion(True, "judging")}, OPEN, "wait", "judging", ""),
-        ({"wanted": LocalVersion(True, "rejected", "golden")}, OPEN, "nothing", "failed", "golden"),
+        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(7)}, OPEN, "nothing",
+         "failed", "golden"),
+        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, OPEN, "judge_again",
+         "judging", ""),
+        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, WaveProgress(7, 0), "nothing",
+         "failed", "golden"),
+        ({"held": True}, OPEN, "wait", "blocked", "held on this machine"),
+        ({"begun": BegunRecord(7, 1, True), "serving": "v9"}, OPEN, "nothing", "drifted", "serves v9: v2 was removed"),
         ({"wanted": LocalVersion(True, "rejected", "golden")}, WaveProgress(7, 1, 2), "judge_again", "judging", ""),
         ({"wanted": LocalVersion(True, "accepted", live=True)}, None, "nothing", "serving", ""),
         ({"wanted": LocalVersion(True, "accepted")}, OPEN, "activate", "judging", "goes live"),
@@ -119,7 +134,7 @@ def test_bytes_come_at_any_time_and_the_version_is_taken_up_in_the_window(clock:
     wanted = record(waves=WINDOW)
     assert plan(wanted, OPEN, facts(zone=zone), now).do == "fetch"
     for here, do in (
-        ({"part": FetchedPart(SHA, 1000, True, True)}, "rename"),
+        ({"part": FetchedPart(SHA, 7, 1000, True, True)}, "rename"),
         ({"wanted": LocalVersion(True, "accepted")}, "activate"),
     ):
         step = plan(wanted, OPEN, facts(zone=zone, **here), now)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.small_disk import run_on_small_disk
 from tests.support import PATIENCE_SECONDS, modules
 
@@ -16,8 +17,9 @@ from modelward.daemon.fleet.engine import EngineAway
 from modelward.daemon.fleet.fetching import WRITE_BYTES, Fetching, WrongBytes
 from modelward.daemon.fleet.file_engine import FileEngine
 from modelward.daemon.fleet.manifest import manifest, sign_version
-from modelward.daemon.fleet.part_area import NAME, PartArea
+from modelward.daemon.fleet.part_area import PartArea
 from modelward.daemon.fleet.record import FleetRecord, encode
+from modelward.daemon.names import FLEET_PART
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.syscalls import rename_noreplace
 
@@ -70,8 +72,10 @@ def site(tmp_path: Path) -> Path:
 
 
 def wanted(site: Path) -> FleetRecord:
-    sha256, size = manifest(site / "v2")
-    return record(manifest_sha256=sha256, bytes=size, sources=("v2",))
+    files = manifest(site / "v2")
+    return record(
+        manifest_sha256=files.sha256, signature_sha256=files.signature_sha256, bytes=files.bytes, sources=("v2",)
+    )
 
 
 def fetch(site: Path, root: Path, what: FleetRecord, *, max_rate: int = 0) -> PartArea:
@@ -89,7 +93,7 @@ def test_killed_at_ten_moments_it_goes_on_and_nothing_is_half_visible(site: Path
         child = [sys.executable, "-c", SCRIPT, str(root), str(site), str(moment if moment < 4 else 4)]
         done = subprocess.run(child, env={**os.environ, "PYTHONPATH": modules()}, timeout=PATIENCE_SECONDS)
         assert done.returncode == -9
-        assert [path.name for path in root.iterdir()] == [NAME]
+        assert [path.name for path in root.iterdir()] == [FLEET_PART]
         found = PartArea(root, rename_noreplace).seen()
         assert found is not None and found.bytes >= there
         there = found.bytes
@@ -123,10 +127,26 @@ def test_more_bytes_than_were_promised_are_not_written(site: Path, tmp_path: Pat
 
 def test_the_next_source_has_its_turn(site: Path, tmp_path: Path) -> None:
     what = wanted(site)
-    two = record(manifest_sha256=what.manifest_sha256, bytes=what.bytes, sources=("none", "v2"))
+    two = replace(what, sources=("none", "v2"))
     assert fetch(site, tmp_path, two).verify(what.bytes, lambda: False).verified
     with pytest.raises(EngineAway):
         fetch(site, tmp_path / "other", record(manifest_sha256="0" * 64, sources=("none",)))
+
+
+def test_a_version_comes_with_the_signature_that_was_published(site: Path, tmp_path: Path) -> None:
+    what, signature = wanted(site), site / "v2/SHA256SUMS.minisig"
+    good = signature.read_bytes()
+    signature.unlink()
+    with pytest.raises(EngineAway):
+        fetch(site, tmp_path, what)
+    signature.write_bytes(good.replace(b"timestamp:1", b"timestamp:2"))
+    with pytest.raises(WrongBytes):
+        fetch(site, tmp_path, what)
+    signature.write_bytes(good)
+    area = fetch(site, tmp_path, what)
+    assert area.verify(what.bytes, lambda: False).verified
+    area.rename_in("v2")
+    assert (tmp_path / "v2/SHA256SUMS.minisig").read_bytes() == good
 
 
 def test_a_full_disk_is_reported_and_what_came_stays(site: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.daemon.fleet.records import KEY
 from tests.worker.validate.contexts import context
 
 from modelward.daemon.errors import Refused
-from modelward.daemon.fleet.manifest import SIGNATURE, manifest, sign_version
+from modelward.daemon.fleet.manifest import SIGNATURE, Manifest, manifest, sign_version
 from modelward.worker.shared.checksums import SUMS
 from modelward.worker.shared.minisign_keys import public_line
 from modelward.worker.validate.gates.integrity import check
@@ -32,7 +32,9 @@ def test_a_signed_version_passes_the_gate_and_its_manifest_is_the_list(version: 
     answer = check(context(version, public_keys=(public_line(KEY.public),), sequence_floor=4))
     assert (answer.passed, answer.because) == (True, "2 files as in SHA256SUMS, signed (modelward sequence=4)")
     sums = (version / SUMS).read_bytes()
-    assert manifest(version) == (hashlib.sha256(sums).hexdigest(), 6 + len(sums) + (version / SIGNATURE).stat().st_size)
+    signature = (version / SIGNATURE).read_bytes()
+    digests = [hashlib.sha256(data).hexdigest() for data in (sums, signature)]
+    assert manifest(version) == Manifest(*digests, 6 + len(sums) + len(signature))
 
 
 def test_what_other_machines_could_not_get_is_refused(version: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from modelward.daemon.errors import Refused
 from modelward.daemon.fleet import nats_publisher
 from modelward.daemon.fleet.engine import EngineAway, NotOffered
 from modelward.daemon.fleet.keeper import Keeper
+from modelward.daemon.fleet.nats_answers import ServerAnswer
 from modelward.daemon.fleet.nats_connection import NatsAccess
 from modelward.daemon.fleet.nats_engine import NatsEngine
 from modelward.daemon.fleet.nats_names import FLEET, MODELS, PROGRESS, RECORD, REPORTS
@@ -61,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
             await clients["operator"].record()
         assert len(await nats_publisher.prepare(clients["operator"].connection)) == 3
         assert await nats_publisher.prepare(clients["operator"].connection) == []
-        await clients["operator"].keep_record(b"the record")
+        await clients["operator"].keep_record(b"the record", 0)
 
     try:
         on(server, prepare)
@@ -89,13 +90,13 @@ def test_a_machine_writes_its_own_report_and_nothing_else(server: NatsServer) ->
         assert await machine.record() == b"the record"
         for forbidden in (
             machine.put_report(MachineReport("shop-2", outcome="failed")),
-            machine.keep_record(b"another record"),
+            machine.keep_record(b"another record", 1),
             machine.keep_progress(WaveProgress(9, 9), 0),
             machine.lease("shop-1", 1.0),
             machine.reports(),
             machine.drop_report("shop-2"),
             nats_publisher.prepare(machine.connection),
-            clients["keeper-1"].keep_record(b"another record"),
+            clients["keeper-1"].keep_record(b"another record", 1),
             clients["keeper-1"].drop_report("shop-2"),
         ):
             with pytest.raises(EngineAway, match="no right"):
@@ -135,7 +136,9 @@ def test_a_report_that_cannot_be_read_is_passed_over(server: NatsServer) -> None
         await connection.request(f"$KV.{REPORTS}.shop-2", encode_report(MachineReport("shop-1", outcome="failed")))
         assert [each.report.outcome for each in await clients["keeper-1"].reports()] == ["serving"]
         await clients["shop-2"].put_report(MachineReport("shop-2"))
-        await clients["operator"].drop_report("shop-2")
+        for name in ("*", "shop-*", "shop-9", ">"):
+            assert not await clients["operator"].drop_report(name)
+        assert await clients["operator"].drop_report("shop-2")
         assert [each.report.name for each in await clients["keeper-1"].reports()] == ["shop-1"]
 
     on(server, work)
@@ -206,7 +209,10 @@ def test_a_new_record_wakes_a_machine(server: NatsServer) -> None:
     async def work(clients: Clients) -> None:
         machine = clients["shop-1"]
         await machine.record()
-        await clients["operator"].keep_record(b"a newer record")
+        operator = clients["operator"]
+        kept = await operator.kept_record()
+        assert await operator.keep_record(b"a newer record", kept.revision)
+        assert not await operator.keep_record(b"a record of another command", kept.revision)
         await asyncio.wait_for(machine.wake(), 60)
         assert await machine.record() == b"a newer record"
         assert (await clients["operator"].records())[-2:] == [b"the record", b"a newer record"]
@@ -222,8 +228,14 @@ def test_streams_in_which_machines_could_harm_one_another_are_refused(tmp_path: 
     async def work(clients: Clients) -> None:
         connection = clients["operator"].connection
         config = {"name": f"KV_{REPORTS}", "subjects": [f"$KV.{REPORTS}.*"], "allow_direct": True, "storage": "file"}
-        await connection.api(f"STREAM.CREATE.KV_{REPORTS}", config | {"allow_rollup_hdrs": True})
+        await connection.api(f"STREAM.CREATE.KV_{REPORTS}", config | {"allow_rollup_hdrs": True}, ServerAnswer)
         with pytest.raises(Refused, match="could remove the reports of all"):
+            await nats_publisher.prepare(connection)
+        await connection.api(f"STREAM.DELETE.KV_{REPORTS}", None, ServerAnswer)
+        await connection.api(
+            f"STREAM.CREATE.KV_{REPORTS}", config | {"duplicate_window": 120_000_000_000}, ServerAnswer
+        )
+        with pytest.raises(Refused, match="could fill the server's memory"):
             await nats_publisher.prepare(connection)
 
     try:
@@ -241,7 +253,7 @@ def test_a_server_whose_certificate_is_not_trusted_is_away_with_the_reason(tmp_p
     async def run() -> None:
         trusting = NatsEngine(NatsAccess((server.url,), "operator", str(seed), str(authority)), SystemClock())
         await nats_publisher.prepare(trusting.connection)
-        await trusting.keep_record(b"the record")
+        await trusting.keep_record(b"the record", 0)
         assert await trusting.record() == b"the record"
         await trusting.close()
         strange = NatsEngine(NatsAccess((server.url,), "operator", str(seed)), SystemClock())
@@ -253,6 +265,22 @@ def test_a_server_whose_certificate_is_not_trusted_is_away_with_the_reason(tmp_p
         asyncio.run(run())
     finally:
         server.stop()
+
+
+def test_a_server_without_tls_gets_no_secret_of_one_that_requires_it(server: NatsServer, tmp_path: Path) -> None:
+    _, authority = server_context(tmp_path)
+    url, secret = server.url.replace("nats:", "tls:"), tmp_path / "secret"
+    secret.write_text("shop-1:a password")
+
+    async def run() -> None:
+        for access in (
+            NatsAccess((url,), "shop-1", str(secret)),
+            NatsAccess((server.url,), "shop-1", "", str(authority)),
+        ):
+            with pytest.raises(EngineAway, match="offers no TLS"):
+                await NatsEngine(access, SystemClock()).record()
+
+    asyncio.run(run())
 
 
 def test_a_server_that_is_not_there_is_away_with_the_reason(tmp_path: Path) -> None:

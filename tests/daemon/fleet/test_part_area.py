@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modelward.daemon.fleet.part_area import NAME, PartArea
+from modelward.daemon.fleet.part_area import PartArea
+from modelward.daemon.names import FLEET_PART
 from modelward.daemon.upkeep.syscalls import rename_noreplace
 
 FILES = {"model.onnx": b"model" * 100, "words/tokens.txt": b"a b c"}
@@ -25,7 +26,7 @@ BYTES = len(SUMS) + sum(map(len, FILES.values()))
 @pytest.fixture
 def area(tmp_path: Path) -> PartArea:
     area = PartArea(tmp_path, rename_noreplace)
-    area.begin(SHA256)
+    area.begin(SHA256, 1)
     for name, data in {"SHA256SUMS": SUMS, **FILES}.items():
         area.write(name, 0, data[:3], last=False)
         area.write(name, 3, data[3:], last=True)
@@ -61,8 +62,14 @@ def test_more_bytes_than_were_signed_are_all_wrong(area: PartArea) -> None:
 
 def test_it_goes_on_after_any_end_and_another_version_begins_anew(area: PartArea, tmp_path: Path) -> None:
     again = PartArea(tmp_path, rename_noreplace)
-    assert again.begin(SHA256).bytes == BYTES
-    assert again.begin("0" * 64).bytes == 0
+    assert again.begin(SHA256, 1).bytes == BYTES
+    assert again.begin("0" * 64, 1).bytes == 0
+
+
+def test_a_version_that_is_published_again_gets_as_many_tries_again(area: PartArea) -> None:
+    area.write("words/tokens.txt", 0, b"x", last=False)
+    assert (area.verify(BYTES, never).wrong, area.begin(SHA256, 1).wrong) == (1, 1)
+    assert (area.begin(SHA256, 2).wrong, area.begin(SHA256, 2).sequence) == (0, 2)
 
 
 def test_a_version_is_never_renamed_over_another_one(area: PartArea, tmp_path: Path) -> None:
@@ -70,7 +77,7 @@ def test_a_version_is_never_renamed_over_another_one(area: PartArea, tmp_path: P
     area.verify(BYTES, never)
     with pytest.raises(FileExistsError):
         area.rename_in("v2")
-    assert (tmp_path / NAME).is_dir()
+    assert (tmp_path / FLEET_PART).is_dir()
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a//b", "", "a\0b"])

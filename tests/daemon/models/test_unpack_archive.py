@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from modelward.daemon.errors import Refused
 from modelward.daemon.models.unpack_archive import MAX_REST_BYTES, MAX_TABLE_BYTES, PIECE_BYTES, unpack
@@ -200,7 +201,7 @@ def test_a_name_that_is_a_file_and_something_else_is_refused(names: tuple[str, s
             unpacked(content, kind, into)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(0, 3000), st.binary(min_size=1, max_size=8), st.sampled_from(["tar", "zip"]))
 def test_a_damaged_archive_is_unpacked_or_refused(at: int, noise: bytes, kind: str) -> None:
     whole = tar(*FILES) if kind == "tar" else packed_zip(*FILES)

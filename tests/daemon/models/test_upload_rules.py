@@ -10,6 +10,7 @@ from modelward.daemon.answers.uploads import UploadFile
 from modelward.daemon.errors import Refused
 from modelward.daemon.models import upload_rules as rules
 from modelward.daemon.models.upload_rules import plan
+from modelward.daemon.system.disk_room import DiskRoom
 
 
 def planned(*paths: str, version: str = "v2", kind: str = "directory") -> list[str]:
@@ -77,7 +78,7 @@ def test_sizes_that_no_upload_has_are_refused() -> None:
 def test_room_is_what_is_free_without_what_must_stay_so_and_what_others_announced(
     wanted: int, pending: int, free: int, reserve: int, fits: bool
 ) -> None:
-    assert (rules.why_no_room(wanted, pending, free, reserve) == "") == fits
+    assert (rules.why_no_room(wanted, pending, DiskRoom(free, reserve)) == "") == fits
 
 
 @given(st.text(max_size=40))

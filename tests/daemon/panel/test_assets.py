@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelward.daemon.panel.server import page_files
+from modelward.daemon.workers.rollout_planner import Stage
 
 ROOT = Path(__file__).parents[3]
 STATIC = ROOT / "daemon" / "panel" / "static"
@@ -73,3 +74,12 @@ def test_every_file_is_served_and_every_file_that_is_named_is_there() -> None:
     for path in SCRIPTS:
         for name in re.findall(r"from '(\.[^']+)'", path.read_text(encoding="utf-8")):
             assert (path.parent / name).resolve() in files, (path.name, name)
+
+
+def test_each_kind_of_event_and_each_stage_of_a_rollout_has_its_word() -> None:
+    source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "daemon").rglob("*.py"))
+    kinds, steps = re.findall(r'\bnote[(,]\s*"([\w-]+)"', source), re.findall(r'_step\(rollout, "([\w ]+)"', source)
+    words = {f"history.{kind}" for kind in kinds} | {f"step.{step}" for step in steps}
+    words |= {f"stage.{stage}" for stage in Stage}
+    assert len(kinds) > 20 and len(steps) > 4
+    assert sorted(words - WORDS["en"].keys()) == []

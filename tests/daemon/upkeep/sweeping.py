@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -81,5 +81,4 @@ def nothing(*_: object) -> None:
     return
 
 
-Exchange = Callable[[], None]
 FREE = Margin()

@@ -22,6 +22,7 @@ from tests.daemon.upkeep.sweeping import (
     spared,
 )
 from tests.daemon.upkeep.test_service import configuration
+from tests.examples import examples
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.upkeep.disk import reasons
@@ -83,7 +84,7 @@ def test_a_class_over_the_log_directory_limits_our_archives_alone(tmp_path: Path
 
 
 @given(st.lists(NAMES, max_size=12, unique=True))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_whatever_a_file_is_called_it_goes_only_if_it_is_an_archive_of_ours(found: list[str]) -> None:
     with TemporaryDirectory() as directory:
         root = Path(directory)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from modelward.daemon.workers.backoff import delay_seconds, failures_after
 from modelward.daemon.workers.pool_planner import (
@@ -25,7 +26,7 @@ from modelward.daemon.workers.pool_planner import (
 LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, recheck_seconds=2, starting=3)
 TICK_SECONDS = 0.5
 REST_SECONDS = 600.0  # six processes in a row that never get ready take 435
-simulated = settings(max_examples=40)
+simulated = settings(max_examples=examples(40))
 
 
 @dataclass(frozen=True)

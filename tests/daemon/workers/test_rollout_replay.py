@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
+from tests.examples import examples
 
 from modelward.daemon.workers.rollout_planner import (
     CommitWorker,
@@ -31,7 +32,7 @@ OLD, NEW = "old", "new"
 RELOAD_SECONDS = 60.0
 MOST_ACTIONS = 500
 HELD = (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED)
-simulated = settings(max_examples=80)
+simulated = settings(max_examples=examples(80))
 
 
 class Fate(Struct, frozen=True):

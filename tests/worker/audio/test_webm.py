@@ -9,6 +9,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.costly_audio import spoken, vorbis_webm
+from tests.examples import examples
 from tests.worker.sensevoice.vectors import VECTORS, clip
 
 from modelward.worker.audio.decode import decode
@@ -135,7 +136,7 @@ def test_vorbis_in_webm_sounds_as_in_ogg() -> None:
     assert np.abs(got[:common] - expected[:common]).max() < 1e-6
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.sampled_from([LIVE, WHOLE]),
     st.lists(st.tuples(st.integers(4, 7000), st.integers(0, 255)), max_size=8),

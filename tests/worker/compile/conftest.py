@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import shutil
 from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from msgspec.structs import replace
@@ -45,23 +47,28 @@ def compile_it(
         compiled, _ = rewrite(**more)
         if compiled.because != NO_REWRITE:
             return compiled
-        mapped = map_it(**{name: value for name, value in more.items() if name not in ("level", "rewrites")})
+        mapped = map_it(**{name: value for name, value in more.items() if name not in ("level", "rewrites", "flags")})
         return replace(mapped, steps=compiled.steps)
 
     return compile_it
 
 
 @pytest.fixture(scope="session")
-def usual(
-    version: Path, clips: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., tuple[Path, tuple[Compiled, Recipe | None]]]:
+def usual(version: Path, clips: list[dict[str, Any]]) -> Callable[..., tuple[Path, tuple[Compiled, Recipe | None]]]:
     """The rewritten form of that version at a level, for some flags: made once. Its files are for copying from."""
 
     @functools.cache
     def usual(level: Level = "exact", flags: Collection[str] = HERE) -> tuple[Path, tuple[Compiled, Recipe | None]]:
-        out = tmp_path_factory.mktemp("usual")
-        source = version / "model_quant.onnx"
-        return out, compile_rewritten(source, out, level=level, probe_inputs=clips, flags=flags, measure=always_better)
+        def make(directory: Path) -> None:
+            (directory / "form").mkdir(parents=True)
+            made = compile_rewritten(
+                version / "model_quant.onnx", directory / "form",
+                level=level, probe_inputs=clips, flags=flags, measure=always_better,
+            )  # fmt: skip
+            (directory / "made").write_bytes(pickle.dumps(made))
+
+        kept = made_once(f"usual-{level}-{crc32(' '.join(sorted(flags)).encode()):08x}", make)
+        return kept / "form", pickle.loads((kept / "made").read_bytes())
 
     return usual
 
@@ -90,7 +97,7 @@ def rewrite(
 @pytest.fixture
 def map_it(version: Path, clips: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Compiled]:
     def map_it(**more: Any) -> Compiled:
-        arguments = {"probe_inputs": clips, "flags": HERE, "measure": always_better} | more
+        arguments = {"probe_inputs": clips, "measure": always_better} | more
         source = arguments.pop("source", version / "model_quant.onnx")
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)

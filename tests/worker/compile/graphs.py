@@ -15,7 +15,7 @@ from modelward.worker.compile.graph import GraphView
 from modelward.worker.shared.machine_features import cpu_flags
 
 Array = npt.NDArray[Any]
-F, I32, I64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
+F, I32 = TensorProto.FLOAT, TensorProto.INT32
 VNNI = frozenset({"avx2", "avx512f", "avx512_vnni"})
 HERE = cpu_flags()
 

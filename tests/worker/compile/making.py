@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -11,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.good_versions import made_once
 from tests.support import PATIENCE_SECONDS
+from tests.versions import masked_version
+from tests.worker.validate.judging import judge
 
 from modelward.daemon.models.child_directory import FOR_COMPILER, child_directory
 from modelward.daemon.models.publish_artifact import publish_form
@@ -88,3 +93,31 @@ def _kept(asked: FormRequest, done: subprocess.CompletedProcess[bytes]) -> Outco
             case FormsDone():
                 outcome.done = True
     return outcome
+
+
+def masked_artifact() -> Path:
+    """The artifact of a version that answers the same in a fraction of the time without its padding masks.
+
+    Made once in a run of the tests, as `masked_forms` is. For copying from, not for changing.
+    """
+
+    def make(directory: Path) -> None:
+        verdict = judge(masked_version(directory / "models"), directory / "cache").verdict
+        assert verdict.accepted, verdict.because
+
+    return next((made_once("masked", make) / "cache").glob("dtmf-*"))
+
+
+def masked_forms() -> tuple[Path, Outcome]:
+    """A copy of it with its forms beside, and what the compiler answered."""
+    plain = masked_artifact()
+
+    def make(directory: Path) -> None:
+        shutil.copytree(plain, artifact := directory / "root" / plain.name)
+        (directory / "outcome").write_bytes(pickle.dumps(compiled(artifact, lone_threads=2)))
+
+    kept = made_once("masked-forms", make)
+    outcome: Outcome = pickle.loads((kept / "outcome").read_bytes())
+    for stage, made in outcome.made.items():  # each form was moved with its root since
+        outcome.made[stage] = msgspec.structs.replace(made, artifact=str(kept / "root" / Path(made.artifact).name))
+    return kept / "root" / plain.name, outcome

@@ -9,41 +9,22 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.versions import masked_version
-from tests.worker.compile.making import Outcome, compiled, run_compiler
-from tests.worker.validate.judging import judge
+from tests.worker.compile.making import compiled, masked_artifact, masked_forms, run_compiler
 
 from modelward.daemon.models import form_files
 from modelward.daemon.models.artifacts import is_whole
 from modelward.worker.shared.artifact import read_artifact
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifact of a version that answers the same in a fraction of the time without its padding masks."""
-    base = tmp_path_factory.mktemp("compiled")
-    verdict = judge(masked_version(base / "models"), base / "cache").verdict
-    assert verdict.accepted, verdict.because
-    return Path(verdict.artifact)
-
-
-@pytest.fixture(scope="module")
-def rewritten(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
-    """A copy of it with its rewritten form beside, and what the compiler answered."""
-    artifact = tmp_path_factory.mktemp("rewritten") / "root" / plain.name
-    shutil.copytree(plain, artifact)
-    return artifact, compiled(artifact, stages=("rewritten",))
-
-
 @pytest.fixture
-def artifact(plain: Path, tmp_path: Path) -> Path:
-    """A copy of it, in an artifact root of its own."""
-    shutil.copytree(plain, copy := tmp_path / "root" / plain.name)
+def artifact(tmp_path: Path) -> Path:
+    """An artifact that gains from compiling, in a root of its own."""
+    shutil.copytree(masked_artifact(), copy := tmp_path / "root" / masked_artifact().name)
     return copy
 
 
-def test_leaves_whole_forms_beside_the_artifact_that_hold_its_files_as_links(artifact: Path) -> None:
-    outcome = compiled(artifact, lone_threads=2)
+def test_leaves_whole_forms_beside_the_artifact_that_hold_its_files_as_links() -> None:
+    artifact, outcome = masked_forms()
     assert (outcome.status, outcome.done) == (0, True), outcome.errors
     assert {*outcome.made, *outcome.refused} == {"mapped", "rewritten"}
     assert "rewritten" in outcome.made, outcome.refused
@@ -65,26 +46,26 @@ def test_leaves_whole_forms_beside_the_artifact_that_hold_its_files_as_links(art
     assert {f.key for f in found.forms if f.key} <= set(found.keys[before.digest].values())
 
 
-def test_what_was_made_under_another_name_of_the_same_bytes_is_taken_over(rewritten: tuple[Path, Outcome]) -> None:
-    artifact, first = rewritten
+def test_what_was_made_under_another_name_of_the_same_bytes_is_taken_over(tmp_path: Path) -> None:
+    compiled_before, first = masked_forms()
     assert "rewritten" in first.made, first
+    shutil.copytree(compiled_before.parent, tmp_path / "root")
+    artifact = tmp_path / "root" / compiled_before.name
     other = artifact.with_name(artifact.name.replace("v1.0", "v2.0"))
     shutil.copytree(artifact, other)
     described = json.loads((other / "artifact.json").read_text())
     (other / "artifact.json").chmod(0o600)
     (other / "artifact.json").write_text(json.dumps({**described, "version": "dtmf-v2.0"}))
     (other / "artifact.json").chmod(0o440)
-    second = compiled(other, stages=("rewritten",)).made["rewritten"]
+    second = compiled(other, stages=("rewritten",), lone_threads=2).made["rewritten"]
     assert "reused from dtmf-v1.0" in second.because
-    one, two = Path(first.made["rewritten"].artifact), Path(second.artifact)
+    one, two = artifact.with_name(Path(first.made["rewritten"].artifact).name), Path(second.artifact)
     assert read_artifact(two).version == "dtmf-v2.0"
     assert os.path.samefile(one / "compiled" / "model.onnx", two / "compiled" / "model.onnx")
 
 
-def test_of_a_known_graph_the_better_form_is_made_at_once_and_the_other_not_at_all(
-    artifact: Path, rewritten: tuple[Path, Outcome]
-) -> None:
-    learned = rewritten[1].learned
+def test_of_a_known_graph_the_better_form_is_made_at_once_and_the_other_not_at_all(artifact: Path) -> None:
+    learned = masked_forms()[1].learned
     assert learned
     outcome = compiled(artifact, learned=learned)
     assert outcome.done and list(outcome.made) == ["rewritten"], outcome

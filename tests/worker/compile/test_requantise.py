@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
+from tests.examples import examples
 from tests.worker.compile.graphs import (
     F,
     graph,
@@ -37,7 +38,7 @@ def types(model: onnx.ModelProto) -> set[np.dtype]:
 
 
 @needs_vnni
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 40), depth=st.integers(1, 300), columns=st.integers(1, 70))
 def test_every_bit_of_the_product_stays(seed: int, rows: int, depth: int, columns: int) -> None:
     random = np.random.default_rng(seed)
@@ -84,7 +85,7 @@ def test_signed_weights_are_left_alone() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), depth=st.integers(1, 300))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_weights_of_seven_bits_are_exact_on_every_processor(seed: int, depth: int) -> None:
     """The sum of two products with 255 fits in 16 bits, so this needs no VNNI."""
     random = np.random.default_rng(seed)

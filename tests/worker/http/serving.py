@@ -25,6 +25,7 @@ from modelward.worker.http.upload_limits import Uploads
 from modelward.worker.inference.admission import Work
 from modelward.worker.inference.engine import Engine
 from modelward.worker.inference.loader import LoadedVersion
+from modelward.worker.jobs.access import JobAccess
 from modelward.worker.protocol import WorkerSettings
 from modelward.worker.scheduling.refusal import Refusing
 from modelward.worker.shared.logs import LogFiles
@@ -114,6 +115,7 @@ class Served:
             self.uploads,
             answers,
             refusing,
+            JobAccess(self.settings.jobs_dir, lambda: None) if self.settings.jobs_dir else None,
         )
         self.front = Front(
             build_app(service),

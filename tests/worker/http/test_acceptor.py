@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.worker.running import (
     Worker,
     clip,
     digits,
+    resident,
     start,
     words,
     worker,
@@ -57,51 +58,66 @@ def clients(running: Worker, *, keep_alive: bool = True, count: int = 4) -> list
     return [Load(1, asker(running, keep_alive=keep_alive)) for _ in range(count)]
 
 
-@pytest.mark.system
-def test_swaps_under_load_fail_no_request_and_mix_no_answer(tmp_path: Path) -> None:
-    with worker(tmp_path, digits()) as running:
-        loads = clients(running)
-        with ExitStack() as stack:
-            for load in loads:
-                stack.enter_context(load)
-            for i in range(10):
-                version, artifact = (("dtmf-v1.1", words()), ("dtmf-v1.0", digits()))[i % 2]
-                running.daemon.swap(f"r{i}", version, artifact)
-                loads[0].more(2)
-        assert [load.failures for load in loads] == [[]] * 4
-        assert {"dtmf-v1.0", "dtmf-v1.1"} == set(loads[0].answers)
-        assert running.daemon.wait_for(p.Beat).errors == 0
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Worker]]:
+    with resident(tmp_path_factory.mktemp("acceptor")) as give:
+        yield give
+
+
+@pytest.fixture
+def running(shared: Callable[[], Worker]) -> Worker:
+    """A worker that serves dtmf-v1.0; the tests before may have had it."""
+    return shared()
 
 
 @pytest.mark.system
-def test_memory_comes_back_after_many_swaps(tmp_path: Path) -> None:
-    with worker(tmp_path, digits()) as running:
-        process = psutil.Process(running.process.pid)
-
-        def swaps(first: int, count: int) -> int:
-            for i in range(first, first + count):
-                version, artifact = (("dtmf-v1.1", words()), ("dtmf-v1.0", digits()))[i % 2]
-                running.daemon.swap(f"r{i}", version, artifact)
-            return process.memory_info().rss
-
-        level = swaps(0, 10)
-        fds, threads = process.num_fds(), process.num_threads()
-        eventually(lambda: process.memory_info().rss < level + (4 << 20))
-        assert swaps(10, 20) < level + (8 << 20)
-        assert process.num_fds() <= fds + 1 and process.num_threads() <= threads + 1
+def test_swaps_under_load_fail_no_request_and_mix_no_answer(running: Worker) -> None:
+    loads = clients(running)
+    with ExitStack() as stack:
+        for load in loads:
+            stack.enter_context(load)
+        for i in range(10):
+            version, artifact = (("dtmf-v1.1", words()), ("dtmf-v1.0", digits()))[i % 2]
+            running.daemon.swap(f"r{i}", version, artifact)
+            loads[0].more(2)
+    assert [load.failures for load in loads] == [[]] * 4
+    assert {"dtmf-v1.0", "dtmf-v1.1"} == set(loads[0].answers)
+    assert running.daemon.wait_for(p.Beat).errors == 0
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "a connection each"])
-def test_replacing_workers_under_load_loses_nothing(tmp_path: Path, keep_alive: bool) -> None:
+def test_memory_comes_back_after_many_swaps(running: Worker) -> None:
+    process = psutil.Process(running.process.pid)
+
+    def swaps(first: int, count: int) -> int:
+        for i in range(first, first + count):
+            version, artifact = (("dtmf-v1.1", words()), ("dtmf-v1.0", digits()))[i % 2]
+            running.daemon.swap(f"r{i}", version, artifact)
+        return process.memory_info().rss
+
+    level = swaps(0, 10)
+    fds, threads = process.num_fds(), process.num_threads()
+    eventually(lambda: process.memory_info().rss < level + (4 << 20))
+    assert swaps(10, 20) < level + (8 << 20)
+    assert process.num_fds() <= fds + 1 and process.num_threads() <= threads + 1
+
+
+@pytest.mark.system
+def test_replacing_workers_under_load_loses_nothing(tmp_path: Path) -> None:
     with ExitStack() as stack:
         first = old = stack.enter_context(worker(tmp_path / "1", digits()))
-        loads = [stack.enter_context(load) for load in clients(first, keep_alive=keep_alive)]
+        loads = [
+            stack.enter_context(load)
+            for keep_alive in (True, False)
+            for load in clients(first, keep_alive=keep_alive, count=2)
+        ]
         for i in range(2, 4):
             new = stack.enter_context(worker(tmp_path / str(i), digits(), listener=first.listener))
-            loads[0].more(5)
+            for load in loads:
+                load.more(4)
             assert old.end() == 0
-            loads[0].more(5)
+            for load in loads:
+                load.more(4)
             old = new
         for load in loads:
             load.finish()
@@ -110,25 +126,24 @@ def test_replacing_workers_under_load_loses_nothing(tmp_path: Path, keep_alive: 
 
 
 @pytest.mark.system
-def test_sigterm_answers_what_was_asked_and_ends_in_time(tmp_path: Path) -> None:
-    with worker(tmp_path, digits()) as running:
-        sound, rest = clip("5551234"), threading.Event()
+def test_sigterm_answers_what_was_asked_and_ends_in_time(running: Worker) -> None:
+    sound, rest = clip("5551234"), threading.Event()
 
-        def body() -> Iterator[bytes]:  # it is under way until the rest comes, however short a run takes
-            yield sound[:1000]
-            rest.wait(PATIENCE_SECONDS)
-            yield sound[1000:]
+    def body() -> Iterator[bytes]:  # it is under way until the rest comes, however short a run takes
+        yield sound[:1000]
+        rest.wait(PATIENCE_SECONDS)
+        yield sound[1000:]
 
-        client, kind = running.client(), {"Content-Type": "audio/wav"}
-        asked = Asking(lambda: client.post("/api/predict", content=body(), headers=kind).status_code)
-        eventually(lambda: running.daemon.told(p.Beat)[-1].inflight == 1)
-        running.process.send_signal(signal.SIGTERM)
-        rest.set()
-        assert running.end() == 0
-        assert asked.answer() == 200
-        assert running.daemon.wait_for(p.Drained)
-        last = running.lines("modelward.log")[-1]
-        assert (last["event"], last["cut"]) == ("worker ends", 0)  # ended by the answer, not by the limit
+    client, kind = running.client(), {"Content-Type": "audio/wav"}
+    asked = Asking(lambda: client.post("/api/predict", content=body(), headers=kind).status_code)
+    eventually(lambda: running.daemon.told(p.Beat)[-1].inflight == 1)
+    running.process.send_signal(signal.SIGTERM)
+    rest.set()
+    assert running.end() == 0
+    assert asked.answer() == 200
+    assert running.daemon.wait_for(p.Drained)
+    last = running.lines("modelward.log")[-1]
+    assert (last["event"], last["cut"]) == ("worker ends", 0)  # ended by the answer, not by the limit
 
 
 def test_in_its_notice_it_takes_requests_and_reports_that_it_leaves(tmp_path: Path) -> None:
@@ -157,57 +172,54 @@ def test_a_drain_that_takes_too_long_is_ended_with_an_answer(tmp_path: Path) -> 
 
 
 @pytest.mark.system
-def test_connections_that_wait_in_the_queue_are_answered_before_it_leaves(tmp_path: Path) -> None:
-    with worker(tmp_path, digits()) as running:
-        waiting = []
-        os.kill(running.process.pid, signal.SIGSTOP)
-        for _ in range(20):
-            connection = socket.create_connection(("127.0.0.1", running.listener.getsockname()[1]))
-            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-            waiting.append(connection)
-        os.kill(running.process.pid, signal.SIGTERM)
-        os.kill(running.process.pid, signal.SIGCONT)
-        assert running.process.wait(PATIENCE_SECONDS) == 0
-        for connection in waiting:
-            assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")
-            connection.close()
+def test_connections_that_wait_in_the_queue_are_answered_before_it_leaves(running: Worker) -> None:
+    waiting = []
+    os.kill(running.process.pid, signal.SIGSTOP)
+    for _ in range(20):
+        connection = socket.create_connection(("127.0.0.1", running.listener.getsockname()[1]))
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        waiting.append(connection)
+    os.kill(running.process.pid, signal.SIGTERM)
+    os.kill(running.process.pid, signal.SIGCONT)
+    assert running.process.wait(PATIENCE_SECONDS) == 0
+    for connection in waiting:
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        connection.close()
 
 
 @pytest.mark.system
-def test_does_nothing_while_nobody_asks(tmp_path: Path) -> None:
-    with worker(tmp_path, digits()) as running:
-        asking.get(running.url + "/health")
+def test_does_nothing_while_nobody_asks(running: Worker) -> None:
+    asking.get(running.url + "/health")
 
-        def switches() -> int:
-            tasks = Path(f"/proc/{running.process.pid}/task").iterdir()
-            text = "".join((task / "status").read_text() for task in tasks)
-            return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary_ctxt_switches"))
+    def switches() -> int:
+        tasks = Path(f"/proc/{running.process.pid}/task").iterdir()
+        text = "".join((task / "status").read_text() for task in tasks)
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary_ctxt_switches"))
 
-        def woken() -> int:
-            before = switches()
-            time.sleep(3)
-            return switches() - before
+    def woken() -> int:
+        before = switches()
+        time.sleep(3)
+        return switches() - before
 
-        # What follows a start may take longer on a busy machine.
-        assert any(woken() <= 3 for _ in range(6))
+    # What follows a start may take longer on a busy machine.
+    assert any(woken() <= 3 for _ in range(6))
 
 
 @pytest.mark.system
-def test_runs_out_of_descriptors_without_spinning_and_recovers(tmp_path: Path) -> None:
-    with worker(tmp_path, digits()) as running:
-        port = running.listener.getsockname()[1]
-        process = psutil.Process(running.process.pid)
-        used = process.num_fds()
-        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (used + 4, 4096))
-        guests = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
-        eventually(lambda: any("cannot accept" in line["event"] for line in running.lines("error.log")))
-        before = sum(process.cpu_times()[:2])
-        time.sleep(1)
-        assert sum(process.cpu_times()[:2]) - before < 0.3
-        for guest in guests:
-            guest.close()
-        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (1024, 4096))
-        assert asking.get(running.url + "/health").status_code == 200
+def test_runs_out_of_descriptors_without_spinning_and_recovers(running: Worker) -> None:
+    port = running.listener.getsockname()[1]
+    process = psutil.Process(running.process.pid)
+    used = process.num_fds()
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (used + 4, 4096))
+    guests = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    eventually(lambda: any("cannot accept" in line["event"] for line in running.lines("error.log")))
+    before = sum(process.cpu_times()[:2])
+    time.sleep(1)
+    assert sum(process.cpu_times()[:2]) - before < 0.3
+    for guest in guests:
+        guest.close()
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (1024, 4096))
+    assert asking.get(running.url + "/health").status_code == 200
 
 
 @pytest.mark.system
@@ -271,16 +283,15 @@ def test_serves_without_any_daemon_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
-def test_what_it_logged_without_a_daemon_is_there_though_it_ended(tmp_path: Path) -> None:
-    with worker(tmp_path, digits()) as running:
-        running.daemon.close()
-        for _ in range(20):
-            assert running.predict(running.client(), clip("0123456789")).status_code == 200
-        asked = lambda: [line["status"] for line in running.lines("access.log") if line["path"] == "/api/predict"]  # noqa: E731
-        eventually(lambda: len(asked()) == 20)  # a line is written just after its answer
-        running.end(signal.SIGKILL)
-        assert asked() == [200] * 20
-        assert any(line["event"] == "daemon away" for line in running.lines("modelward.log"))
+def test_what_it_logged_without_a_daemon_is_there_though_it_ended(running: Worker) -> None:
+    running.daemon.close()
+    for _ in range(20):
+        assert running.predict(running.client(), clip("0123456789")).status_code == 200
+    asked = lambda: [line["status"] for line in running.lines("access.log") if line["path"] == "/api/predict"]  # noqa: E731
+    eventually(lambda: len(asked()) == 20)  # a line is written just after its answer
+    running.end(signal.SIGKILL)
+    assert asked() == [200] * 20
+    assert any(line["event"] == "daemon away" for line in running.lines("modelward.log"))
 
 
 @pytest.mark.system

@@ -8,20 +8,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.versions import masked_version
-from tests.worker.compile.making import compiled
-from tests.worker.validate.judging import judge
+from tests.worker.compile.making import masked_forms
 
 from modelward.worker.inference.loader import loader
 from modelward.worker.protocol import WorkerSettings
 
 
-@pytest.fixture(scope="module")
-def form(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("form")
-    artifact = Path(judge(masked_version(base / "models"), base / "cache").verdict.artifact)
-    outcome = compiled(artifact, stages=("rewritten",))
-    return Path(outcome.made["rewritten"].artifact)
+@pytest.fixture
+def form() -> Path:
+    return Path(masked_forms()[1].made["rewritten"].artifact)
 
 
 def _loaded(artifact: Path) -> tuple[bool, list[str]]:

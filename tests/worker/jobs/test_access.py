@@ -23,11 +23,15 @@ def jobs(tmp_path: Path) -> Path:
     return tmp_path / "jobs"
 
 
-@pytest.fixture
-def guarded(tmp_path: Path, jobs: Path) -> Iterator[Worker]:
-    (tmp_path / "tokens").mkdir()
-    (tmp_path / "tokens" / "t").write_text("alpha\nbeta\n")
-    with worker(tmp_path, digits(), jobs_dir=str(jobs), token_file=str(tmp_path / "tokens" / "t")) as running:
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker that asks for tokens: gamma and delta are those of the test that lists jobs."""
+    place = tmp_path_factory.mktemp("guarded")
+    for name in ("tokens", "jobs"):
+        (place / name).mkdir()
+    tokens = place / "tokens" / "t"
+    tokens.write_text("alpha\nbeta\ngamma\ndelta\n")
+    with worker(place, digits(), jobs_dir=str(place / "jobs"), token_file=str(tokens)) as running:
         yield running
 
 
@@ -65,8 +69,8 @@ def listed(client: httpx.Client, **query: str | int) -> list[str]:
 
 def test_a_token_lists_its_own_jobs_the_newest_first_and_no_text_of_them(guarded: Worker) -> None:
     client, other, page = (
-        guarded.client(headers=bearer("alpha")),
-        guarded.client(headers=bearer("beta")),
+        guarded.client(headers=bearer("gamma")),
+        guarded.client(headers=bearer("delta")),
         guarded.client(),
     )
     mine = [accepted(client, recording(1)) for _ in range(3)]
@@ -76,7 +80,7 @@ def test_a_token_lists_its_own_jobs_the_newest_first_and_no_text_of_them(guarded
     first = client.get("/v1/jobs", params={"limit": 1}).json()
     assert [job["id"] for job in first["data"]] == [mine[2]] and first["has_more"]
     assert listed(client, after=mine[2], limit=1) == [mine[1]]
-    assert page.post("/", data={"token": "alpha"}).status_code == 303 and mine[2] in listed(page)
+    assert page.post("/", data={"token": "gamma"}).status_code == 303 and mine[2] in listed(page)
     [line] = other.get("/v1/jobs").json()["data"]
     assert set(line) <= {"id", "object", "state", "created", "position", "finished", "expires"}
     for query in (
@@ -90,9 +94,9 @@ def test_a_token_lists_its_own_jobs_the_newest_first_and_no_text_of_them(guarded
         assert client.get("/v1/jobs", params=query).json()["error"]["code"] == "bad_value", query
 
 
-def test_no_token_lies_on_the_disk(guarded: Worker, jobs: Path) -> None:
+def test_no_token_lies_on_the_disk(guarded: Worker) -> None:
     job = accepted(guarded.client(headers=bearer("alpha")), recording(1))
-    assert b"alpha" not in (jobs / job / "job.json").read_bytes()
+    assert b"alpha" not in (guarded.logs.parent / "jobs" / job / "job.json").read_bytes()
 
 
 def test_without_room_a_job_is_refused_and_nothing_is_kept(tmp_path: Path, jobs: Path) -> None:

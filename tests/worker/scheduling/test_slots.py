@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests import support
+from tests.examples import examples
 from tests.support import soon
 
 from modelward.worker.scheduling.fairness import PATIENCE_SECONDS, mark
@@ -83,7 +84,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 STEPS = st.lists(st.tuples(st.sampled_from(["ask", "ask", "end", "cancel"]), st.integers(0, 99)), max_size=40)
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(2, 4), st.integers(2, 4), STEPS)
 def test_nobody_waits_while_a_slot_is_free_and_who_asked_first_has_it_first(
     count: int, slots: int, steps: list[tuple[str, int]]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.worker.sensevoice.vectors import CLIPS, VECTORS, clip
 
 from modelward.worker.sensevoice import frontend
@@ -46,7 +47,7 @@ def test_counts_agree_with_the_definition(samples: int) -> None:
     assert frontend.frame_count(samples) == frames
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(400, 65_000))  # a block is the signal of 20,720 samples: one to three cuts, at any place, or none
 def test_cutting_the_signal_into_blocks_changes_nothing(samples: int) -> None:
     signal = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)

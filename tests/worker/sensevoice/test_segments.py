@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.worker.sensevoice.vectors import clip
 
 from modelward.worker.sensevoice import segments
@@ -128,7 +129,7 @@ def test_real_clips_in_a_row_are_never_cut_inside() -> None:
         assert not inside or place % RATE  # a pause of the speaker's own is a fair place too
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.lists(st.tuples(st.integers(1, 900), st.integers(1, 700)), min_size=1, max_size=40),
     st.integers(0, 2**32 - 1),
@@ -152,7 +153,7 @@ def test_pieces_hold_all_voice_once_in_order_and_are_short_enough(
     assert all(voice[start:end].any() for start, end in pieces)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.lists(st.tuples(st.floats(0.2, 12), st.floats(0.0, 0.5), st.floats(0, 4)), min_size=3, max_size=12))
 def test_spans_hold_all_voiced_samples_of_any_clip(parts: list[tuple[float, float, float]]) -> None:
     samples = np.concatenate([piece for s, level, gap in parts for piece in (noise(s, level), silence(gap))])

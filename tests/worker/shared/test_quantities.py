@@ -79,3 +79,8 @@ def test_the_configuration_reads_every_size_back(size_bytes: int) -> None:
 @given(st.floats(0.001, 1e8))
 def test_the_configuration_reads_every_span_back(seconds: float) -> None:
     assert parse_duration(span(seconds)) == pytest.approx(seconds, rel=0.06)
+
+
+def test_no_number_is_too_large_for_a_short_text() -> None:
+    assert size(10**400) == size(2**100) and len(size(10**400)) < 30
+    assert len(span(1e300)) < 30

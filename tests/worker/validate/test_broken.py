@@ -43,7 +43,7 @@ def test_refuses_a_broken_version_with_its_own_reason_and_leaves_nothing(name: s
     if broken.not_as_root and os.geteuid() == 0:
         pytest.skip("root can read everything")
     version = broken_version(tmp_path / "models", name)
-    outcome = judge(version, tmp_path / "cache", timeout_seconds=4.0 if broken.caught == "time" else PATIENCE_SECONDS)
+    outcome = judge(version, tmp_path / "cache", timeout_seconds=2.0 if broken.caught == "time" else PATIENCE_SECONDS)
     assert not outcome.verdict.accepted
     assert outcome.failed in GATES[broken.caught], outcome
     said = outcome.verdict.because.lower()
@@ -62,7 +62,7 @@ def test_accepts_what_only_requests_can_show_to_be_broken(name: str, tmp_path: P
 def test_refuses_a_version_much_slower_than_the_live_one(tmp_path: Path) -> None:
     live = judge(good_version(tmp_path / "models"), tmp_path / "cache").verdict.artifact
     slow = good_version(tmp_path / "models", "dtmf-v1.1")
-    slow_down(slow, rounds=600)
+    slow_down(slow, rounds=200)
     outcome = judge(slow, tmp_path / "cache", live_artifact=live)
     assert outcome.failed == "budget"
     assert "times as slow as the live version, at most 2.0" in outcome.verdict.because

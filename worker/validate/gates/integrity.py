@@ -2,8 +2,8 @@
 
 It compares the hashes taken during the copy, and reads only SHA256SUMS and its signature. A file that is not listed
 rejects the version, because a model could read it. Documentation, files of download tools and golden/ are accepted
-unlisted, unless a signature is required. A signature with a number below one that was taken before, or past its end,
-rejects too: nobody can bring an old version back, except one that was accepted here under its name.
+unlisted, unless a signature is required. A signature with a number below an accepted one, or past its end, rejects too.
+So an old version cannot be brought back, except one that was accepted here under its name.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def _judged(context: Context, root: int) -> GateAnswer:
         return context.fails(foreign.sentence(found, context.candidate.path, seen), incomplete=found.passing)
     model_file = KINDS[context.candidate.kind].model_file
     try:
-        model_file(Path(context.candidate.path))  # before gigabytes are copied in vain
+        model_file(Path(context.candidate.path))  # before gigabytes are copied for nothing
     except BadSubject as e:
         deeper = _one_level_deeper(seen, context.candidate.path)
         return context.fails(f"{e}{deeper}", incomplete=not deeper)
@@ -137,7 +137,7 @@ def _too_much(seen: Mapping[str, FileSeen], context: Context) -> str:
 def room_missing(needed: int, free: int, kept: int) -> int:
     """Bytes that are missing for a copy; 0 or less when it may be made.
 
-    It leaves `kept` free, or takes at most a tenth of the free space: on a disk that is low already, a small version is
-    served all the same.
+    It leaves `kept` free, or takes at most a tenth of the free space: so a small version is served also on a disk that
+    is low already.
     """
     return 0 if needed * SMALL_PART <= free else needed + kept - free

@@ -182,7 +182,7 @@ def test_every_code_has_its_sentence() -> None:
 
 
 def test_planning_takes_at_most_300_bytes_an_entry() -> None:
-    entries = 100_000
+    entries = 30_000
     tracemalloc.start()
     table = FileTable("/x/y", 1)
     table.add_place(-1, "", 1)

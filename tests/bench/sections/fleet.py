@@ -1,20 +1,21 @@
 """How long a version takes to eight machines over NATS, beside a bare read of the same object by NATS's own client.
 
-`python -m tests.bench.fleet_bench [MEGABYTES]`. Each machine is a process, all at once, on this machine: both ways have
-the same server, the same disk and the same processors. Three turns, the middle one counts.
+Each machine is a process, all at once, on this machine: both ways have the same server, the same disk and the same
+processors, and take turns. Ours also checks every digest and renames the version into its place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import statistics
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from tests.bench.plan import Plan
 from tests.daemon.fleet.records import KEY, record
 from tests.fleet_house import NatsServer
 from tests.support import modules
@@ -27,7 +28,8 @@ from modelward.daemon.fleet.nats_names import MODELS
 from modelward.daemon.fleet.record import encode
 from modelward.daemon.system.clock import SystemClock
 
-MACHINES, TURNS = 8, 3
+MEGABYTES, MACHINES, TURNS = 100, 8, 3
+QUICK_MEGABYTES, QUICK_MACHINES = 1, 2
 BARE = """
 import asyncio, sys, nats
 from pathlib import Path
@@ -64,35 +66,41 @@ asyncio.run(run())
 """
 
 
-def main(megabytes: int) -> None:
-    """Prints seconds and their ratio."""
-    with tempfile.TemporaryDirectory() as made:
-        place = Path(made)
-        server = NatsServer(place / "nats")
-        conf = place / "nats/nats.conf"  # the bare client is one that a server with less would cut off
-        conf.write_text(conf.read_text().replace("max_pending: 16MB", "max_pending: 256MB"))
-        operator = server.admit("operator", "operator")
-        seeds = [server.admit(f"shop-{number}") for number in range(MACHINES)]
-        server.start()
-        try:
-            version = place / "v2"
-            version.mkdir()
-            (version / "model.onnx").write_bytes(os.urandom(megabytes << 20))
-            sign_version(version, KEY, "timestamp:1")
-            sha256, size = manifest(version)
-            wanted = place / "wanted"
-            wanted.write_bytes(encode(record(manifest_sha256=sha256, bytes=size, sources=(f"object:{MODELS}/v2-1",))))
-            asyncio.run(_publish(server, operator, version))
-            bare = statistics.median(
-                _turn(BARE, server, [operator] * MACHINES, place / f"bare{turn}", MODELS) for turn in range(TURNS)
-            )
-            ours = statistics.median(
-                _turn(OURS, server, seeds, place / f"ours{turn}", str(wanted)) for turn in range(TURNS)
-            )
-        finally:
-            server.stop()
-    print(f"{megabytes} MiB to {MACHINES} machines: bare {bare:.2f} s, with digests and rename {ours:.2f} s")
-    print(f"ratio {ours / bare:.2f}, aim: at most 1.3")
+def measure(plan: Plan) -> dict[str, Any]:
+    """{"megabytes", "machines", "rounds": [{"bare_seconds", "ours_seconds"}]}."""
+    if shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        return {"missing": "nats-server is not installed (apt install nats-server)"}
+    megabytes, machines = (QUICK_MEGABYTES, QUICK_MACHINES) if plan.quick else (MEGABYTES, MACHINES)
+    place, rounds = plan.scratch, []
+    server = NatsServer(place / "nats")
+    conf = place / "nats/nats.conf"  # the bare client is one that a server with less would cut off
+    conf.write_text(conf.read_text().replace("max_pending: 16MB", "max_pending: 256MB"))
+    operator = server.admit("operator", "operator")
+    seeds = [server.admit(f"shop-{number}") for number in range(machines)]
+    server.start()
+    try:
+        wanted = _published(server, operator, place, megabytes)
+        for turn in range(1 if plan.quick else TURNS):
+            bare = _turn(BARE, server, [operator] * machines, place / f"bare{turn}", MODELS)
+            ours = _turn(OURS, server, seeds, place / f"ours{turn}", str(wanted))
+            rounds.append({"bare_seconds": bare, "ours_seconds": ours})
+            print(f"fleet: {rounds[-1]}", file=sys.stderr, flush=True)
+    finally:
+        server.stop()
+    return {"megabytes": megabytes, "machines": machines, "rounds": rounds}
+
+
+def _published(server: NatsServer, operator: Path, place: Path, megabytes: int) -> Path:
+    """The file of the record that asks for a version of so many megabytes, which the server has then."""
+    version = place / "v2"
+    version.mkdir()
+    (version / "model.onnx").write_bytes(os.urandom(megabytes << 20))
+    sign_version(version, KEY, "timestamp:1")
+    files, wanted = manifest(version), place / "wanted"
+    what = {"manifest_sha256": files.sha256, "signature_sha256": files.signature_sha256, "bytes": files.bytes}
+    wanted.write_bytes(encode(record(**what, sources=(f"object:{MODELS}/v2-1",))))
+    asyncio.run(_publish(server, operator, version))
+    return wanted
 
 
 async def _publish(server: NatsServer, operator: Path, version: Path) -> None:
@@ -126,7 +134,3 @@ def _turn(script: str, server: NatsServer, seeds: list[Path], place: Path, last:
         child.stdin.flush()
     assert [child.wait(600) for child in children] == [0] * len(seeds)
     return time.monotonic() - began
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
