@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
@@ -15,11 +16,15 @@ from typing import Final
 from ...worker.shared.file_kinds import kind_of
 
 MAX_KERNEL_BYTES: Final = 64 * 1024
+Opener = Callable[[str, int], int]
 
 
-def open_regular(path: str | Path) -> BufferedReader:
-    """A regular file, open for reading. Raises OSError for everything else; `strerror` gives the reason."""
-    descriptor = _opened(path, os.O_NONBLOCK)  # opening a FIFO must not wait for a writer
+def open_regular(path: str | Path, opener: Opener = os.open) -> BufferedReader:
+    """A regular file, open for reading. Raises OSError for everything else; `strerror` gives the reason.
+
+    `safe_paths.open_file` as `opener` follows no link that another user can change.
+    """
+    descriptor = _opened(path, os.O_NONBLOCK, opener)  # opening a FIFO must not wait for a writer
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -46,9 +51,9 @@ def kernel_bytes(path: str | Path, most_bytes: int = MAX_KERNEL_BYTES) -> bytes:
     return b"".join(parts)
 
 
-def _opened(path: str | Path, flags: int = 0) -> int:
+def _opened(path: str | Path, flags: int = 0, opener: Opener = os.open) -> int:
     """A descriptor for reading. Raises OSError, also for a name with a NUL, which no file has."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+        return opener(str(path), os.O_RDONLY | os.O_CLOEXEC | flags)
     except ValueError as e:
         raise OSError(errno.EINVAL, str(e)) from e

@@ -29,7 +29,7 @@ machine.
 
 How fast 8-bit integers are multiplied depends on the processor, so every figure is of one kind of processor and has
 its date and commit. A run replaces the figures of its own kind; those of the others stay until such a machine is
-measured again.
+measured again. `python -m tests.bench --take DIR` adds the figures that another machine wrote into DIR.
 """
 
 Body = Callable[[str, dict[str, Any]], str]

@@ -199,6 +199,14 @@ def test_the_longest_waits_are_compared_with_the_least_of_another_server() -> No
     assert sums.p95_against_best(cell(5.0, 16, modelward=[1])) is None
 
 
+def test_processor_time_is_compared_with_the_least_of_another_server() -> None:
+    one = cell(5.0, 4, modelward=[1], slow=[1], quick=[1], bare=[1])
+    for name, seconds in (("modelward", 0.1), ("slow", 0.4), ("quick", 0.3), ("bare", 0.01)):
+        one["systems"][name] = [{**turn(1.0, [1.0]), "cpu_seconds": seconds}]
+    assert sums.cpu_against_least(one) == pytest.approx(3.0)
+    assert sums.cpu_against_least(cell(5.0, 4, modelward=[1])) is None
+
+
 def test_what_is_gained_on_floats_is_said_without_an_aim() -> None:
     found = aims("vnni", {"serving-fp32": SERVED})
     assert [(aim.name, aim.met) for aim in found] == [("factor-fp32", None), ("share-fp32", None)]

