@@ -10,7 +10,7 @@ import os
 import pytest
 from tests.daemon.fleet.records import record
 from tests.fleet_house import KEY, OTHER_KEY, asked, fleet_of
-from tests.fleet_of_five import AUTO, CANARY, CUT, EARLY, FULL, LATE, PLAIN, Fleet
+from tests.fleet_of_eight import AUTO, CANARY, CUT, EARLY, FULL, LATE, PLAIN, Fleet
 from tests.support import eventually
 
 from modelward.daemon.fleet.membership import FleetMachine, wave_of
