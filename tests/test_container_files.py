@@ -9,7 +9,9 @@ from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from compose_spec import PyCompose
 
 from modelward.daemon.cli import VERBS
 from modelward.daemon.config.environment import variables
@@ -86,6 +88,26 @@ def test_compose_names_what_there_is_and_waits_for_the_end() -> None:
     assert int(SERVICE["stop_grace_period"].removesuffix("s")) >= drain + 12
     assert SERVICE["read_only"] and SERVICE["cap_drop"] == ["ALL"]
     assert " ".join(SERVICE["healthcheck"]["test"][1:]) == "modelward health"
+
+
+@pytest.mark.parametrize("file", ["container/compose.yaml", "fleet/compose.yaml"])
+def test_compose_files_have_no_key_and_no_value_that_docker_does_not_know(file: str) -> None:
+    text = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", (ROOT / "etc" / file).read_text())  # as docker does first
+    assert PyCompose.from_yaml(text).service_names
+    with pytest.raises(ValueError, match="read_onyl"):
+        PyCompose.from_yaml(text.replace("read_only:", "read_onyl:"))
+
+
+def test_the_server_of_a_fleet_has_its_files_where_its_configuration_looks() -> None:
+    here = ROOT / "etc" / "fleet"
+    service = yaml.safe_load((here / "compose.yaml").read_text())["services"]["nats"]
+    configuration = (here / "nats.conf").read_text()
+    targets = {target: source for source, target in (mount.split(":")[:2] for mount in service["volumes"])}
+    assert service["command"] == ["-c", "/etc/nats/nats.conf"] and targets["/etc/nats"] == "./"
+    assert set(re.findall(r'"(/[a-z/]+)/[a-z]+\.(?:crt|key)"', configuration)) <= {"/etc/nats"}
+    assert re.search(r"store_dir: *\"?(/[a-z/]+)", configuration)[1] in targets  # type: ignore[index]
+    port = re.search(r"listen: *\"?[0-9.]+:([0-9]+)", configuration)
+    assert port is not None and service["ports"] == [f"{port[1]}:{port[1]}"]
 
 
 def test_prometheus_reads_the_token_that_the_daemon_makes() -> None:

@@ -67,6 +67,7 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
+    "daemon/fleet/test_manifest.py": "daemon/system/safe_files.py",
     "daemon/fleet/test_nats_engine.py": (
         "daemon/fleet/keeper.py daemon/fleet/nats_answers.py daemon/fleet/nats_connection.py daemon/fleet/nats_names.py "
         "daemon/fleet/nats_publisher.py"

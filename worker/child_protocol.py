@@ -23,7 +23,8 @@ class Candidate(msgspec.Struct, frozen=True):
     `min_free_fraction` of the disk of `directory` must stay free; the larger one counts. `passed_over` are links
     directly in the version that were put there by mistake: they are no part of it. `sequence_floor` is the highest
     number of a signature that was accepted, `accepted_before` the digests that were accepted under this name: they may
-    have a lower one. `now_seconds` is the time by which a signature ends.
+    have a lower one. So may the version whose SHA256SUMS has the SHA-256 `vouched_sums`: the record of a fleet wants
+    exactly it ("": there is no such record). `now_seconds` is the time by which a signature ends.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Candidate(msgspec.Struct, frozen=True):
     passed_over: tuple[str, ...] = ()
     sequence_floor: int = 0
     accepted_before: tuple[str, ...] = ()
+    vouched_sums: str = ""
     now_seconds: float = 0.0
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ...worker.shared.durable_files import replace_file
 from ...worker.shared.minisign_keys import CannotSign, SecretKey
 from ...worker.shared.moments import moment_text
 from ..config.fleet_checks import is_nats
@@ -27,7 +26,8 @@ from ..fleet.publishing import next_number
 from ..fleet.record import BadRecord, FleetRecord, FleetWave, WaveWindow
 from ..fleet.signature import MAX_SIGNED_BYTES, open_record, sign_record
 from ..system.clock import SystemClock
-from ..system.safe_paths import open_directory
+from ..system.safe_files import replace_safely
+from ..system.safe_paths import open_directory, open_file
 from ..system.safe_read import open_regular
 from ..units import parse_duration, size
 from . import fleet_server
@@ -103,7 +103,7 @@ def _to_file(args: argparse.Namespace, key: SecretKey, directory: Path, place: P
 
 
 def _write(record: FleetRecord, key: SecretKey, place: Path) -> None:
-    replace_file(place, sign_record(record, key), RECORD_MODE)
+    replace_safely(place, sign_record(record, key), RECORD_MODE)
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _beside(directory: Path, place: Path) -> str:
 def _present(place: Path, key: SecretKey) -> FleetRecord | None:
     """The record that is replaced; None when there is none. Raises BadRecord for one of another key."""
     try:
-        with open_regular(place) as file:
+        with open_regular(place, open_file) as file:
             return open_record(file.read(MAX_SIGNED_BYTES + 1), [key.public]).record
     except FileNotFoundError:
         return None

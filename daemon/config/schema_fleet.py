@@ -42,7 +42,7 @@ class FleetSection(Section):
         default=False,
         description="Whether this daemon opens waves; of several that may, one does. Only with NATS.",
     )
-    poll: Annotated[float, duration(10, DAY)] = Field(
+    poll: Annotated[float, duration(1, DAY)] = Field(
         default=MINUTE, description="How often the record is read, a tenth more or less; a wake-up reads it at once."
     )
     alert_after: Annotated[float, duration(MINUTE, 30 * DAY)] = Field(

@@ -39,6 +39,7 @@ def candidate(
     passed_over: tuple[str, ...] = (),
     sequence_floor: int = 0,
     accepted_before: tuple[str, ...] = (),
+    vouched_sums: str = "",
 ) -> Candidate:
     """The request to validate the version at `path` under this configuration, on a machine with that capacity. The
     validator gets its directory when it is started.
@@ -65,6 +66,7 @@ def candidate(
         passed_over=passed_over,
         sequence_floor=sequence_floor,
         accepted_before=accepted_before,
+        vouched_sums=vouched_sums,
         now_seconds=now_seconds,
     )
 

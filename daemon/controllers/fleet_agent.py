@@ -165,8 +165,11 @@ class FleetAgent:
             await self._keep(fleet.keeper and not self.refused)
             self._reached()
         except NotOffered as e:
-            self._reached()
             self.missing = str(e)
+            if self._signed is not None and not fleet.url.startswith("file:"):  # a stick may be elsewhere
+                delay = min(delay, self._unreached(e, now))
+            else:
+                self._reached()
         except EngineAway as e:
             delay = min(delay, self._unreached(e, now))
         self._poll_at = self._access.clock.monotonic() + delay

@@ -261,7 +261,7 @@ class Validation:
         self.still_seconds = 0.0
         try:
             await self._work.remove_unfinished()
-            before = await self.verdicts.signed_before(name)
+            before = await self.verdicts.signed_before(name, self._clock.wall())
             answer = await validate(
                 await asyncio.to_thread(self._candidate, entry.seen, live_artifact, before),
                 spawn,
@@ -304,6 +304,7 @@ class Validation:
             passed_over=tuple(name for name, _ in seen.misplaced),
             sequence_floor=before.sequence,
             accepted_before=before.digests,
+            vouched_sums=before.vouched_sums,
         )
 
     def _stands(self, still_seconds: float) -> None:

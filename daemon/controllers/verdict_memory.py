@@ -22,15 +22,18 @@ from ..models.lifecycle import VersionState
 from ..models.snapshot import RootSeen
 from ..state.async_store import AsyncStore, CannotKeep
 from ..state.store import Sighting, Store
+from .vouched_version import vouched_sums
 
 MOST_GONE: Final = 100
 
 
 class SignedBefore(Struct, frozen=True):
-    """The highest number of an accepted signature, and what was accepted under one name."""
+    """The highest number of an accepted signature, what was accepted under one name, and the SHA-256 of the SHA256SUMS
+    that the fleet's record wants."""
 
     sequence: int = 0
     digests: tuple[str, ...] = ()
+    vouched_sums: str = ""
 
 
 class VerdictMemory:
@@ -58,13 +61,16 @@ class VerdictMemory:
         self._sightings.pop(entry.name, None)
         self._sightings[entry.name] = sighting  # the last in order
 
-    async def signed_before(self, name: str) -> SignedBefore:
+    async def signed_before(self, name: str, now: float) -> SignedBefore:
         """What a signature is compared with; nothing while none is required. Raises CannotKeep."""
-        if not self._config().validation.public_keys:
+        config = self._config()
+        if not config.validation.public_keys:
             return SignedBefore()
-        return await self._async_store.do(
-            lambda store: SignedBefore(store.highest_sequence(), store.taken_digests(name))
+        sequence, digests, row = await self._async_store.do(
+            lambda store: (store.highest_sequence(), store.taken_digests(name), store.taken_record())
         )
+        vouched = await asyncio.to_thread(vouched_sums, config.fleet, row, now)
+        return SignedBefore(sequence, digests, vouched)
 
     async def forget(self, name: str) -> None:
         """Forgets the verdict, so that the version is validated again."""

@@ -22,8 +22,8 @@ from msgspec import Struct
 from ...worker.shared.loopback import plain_address
 from ..errors import Refused
 from ..system.clock import Clock, SystemClock
+from ..system.steady_reads import SlowAnswer, SteadyReads
 from .proxy import LOGIN_WANTED, Proxy, is_final, proxy_for, refused_tunnel, why_refused
-from .steady_reads import SlowAnswer, SteadyReads
 
 MAX_REDIRECTS: Final = 8
 SILENT_SECONDS: Final = 30.0

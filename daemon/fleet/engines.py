@@ -21,7 +21,7 @@ def engine(url: str, *, name: str, credentials: str, ca_file: str, clock: Clock)
         return nats_engine(url, name=name, credentials=credentials, ca_file=ca_file, clock=clock)
     if url.startswith("file:"):
         return FileEngine(Path(unquote(urlsplit(url).path)))
-    return HttpsEngine(url, token_file=credentials, ca_file=ca_file)
+    return HttpsEngine(url, token_file=credentials, ca_file=ca_file, clock=clock)
 
 
 def nats_engine(url: str, *, name: str, credentials: str, ca_file: str, clock: Clock) -> FeedbackEngine:

@@ -25,6 +25,8 @@ from .part_area import PartArea
 from .record import FleetRecord
 
 WRITE_BYTES: Final = 1 << 20
+LEAST_WRITE_BYTES: Final = 16 << 10
+"""With a low rate no write has more than comes in a second: a server must not wait long for the next read."""
 MAX_SIGNATURE_BYTES: Final = 16 << 10
 CHECK_BYTES: Final = 16 << 20
 """After so many bytes it is checked again whether the disk has room."""
@@ -50,6 +52,7 @@ class Fetching:
     ) -> None:
         self._engine, self._area, self.record, self._clock = engine, area, record, clock
         self._max_rate, self._require_room = max_rate, require_room
+        self._write_bytes = min(WRITE_BYTES, max(LEAST_WRITE_BYTES, max_rate)) if max_rate else WRITE_BYTES
         self._began, self._came, self._checked = clock.monotonic(), 0, 0
         self.bytes = 0
 
@@ -93,13 +96,16 @@ class Fetching:
         """The rest of one file."""
         offset = await asyncio.to_thread(self._area.size, name)
         waiting = bytearray()
-        async with aclosing(self._chunks(source, name, offset)) as chunks:
-            async for data in chunks:
-                waiting += data
-                self._require_promised(source, len(waiting))
-                if len(waiting) >= WRITE_BYTES:
-                    offset = await self._write(name, offset, waiting, last=False)
-                    await self._keep_rate()
+        try:
+            async with aclosing(self._chunks(source, name, offset)) as chunks:
+                async for data in chunks:
+                    waiting += data
+                    self._require_promised(source, len(waiting))
+                    if len(waiting) >= self._write_bytes:
+                        offset = await self._write(name, offset, waiting, last=False)
+        except EngineAway:
+            await self._write(name, offset, waiting, last=False)  # so much need not come again
+            raise
         await self._write(name, offset, waiting, last=True)
 
     def _require_promised(self, source: str, more_bytes: int) -> None:
@@ -115,6 +121,7 @@ class Fetching:
         await asyncio.to_thread(self._area.write, name, offset, data, last=last)
         self.bytes += len(data)
         self._came += len(data)
+        await self._keep_rate()
         return offset + len(data)
 
     async def _keep_rate(self) -> None:

@@ -1,8 +1,8 @@
 """The files of a version that is published: their sizes and digests, and the list that is signed.
 
 It reads the directory and changes nothing in it but the list and its signature. For commands, not for the daemon.
-Invariant: a directory with a link, a device or a name that no list can hold is refused: other machines would not get
-what this one has.
+Invariants: a directory with a link, a device or a name that no list can hold is refused: other machines would not get
+what this one has. No link is followed that another user can change: a publisher may be root.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
-from ...worker.shared.durable_files import replace_file
 from ...worker.shared.file_kinds import kind_of
 from ...worker.shared.minisign_keys import SecretKey, sign
 from ...worker.shared.quantities import size
 from ...worker.shared.sha256sums import BadSums, parse_sums, written_sums
 from ..errors import Refused
 from ..names import is_version_name
+from ..system.safe_files import replace_safely
+from ..system.safe_paths import open_file
 from ..system.safe_read import open_regular
 
 SIGNATURE: Final = f"{SUMS}.minisig"
@@ -68,13 +70,18 @@ def sign_version(directory: Path, key: SecretKey, comment: str) -> int:
     names = [name for name in sizes(directory, f"cannot sign {directory}") if name not in (SUMS, SIGNATURE)]
     if not names:
         raise Refused(f"cannot sign {directory}: it has no files")
-    data = written_sums({name: _sha256(directory / name) for name in names})
+    data = written_sums({name: _sha256(directory, name) for name in names})
     if len(data) > MAX_SUMS_BYTES:
         raise Refused(f"cannot sign {directory}: its list of files has more than {size(MAX_SUMS_BYTES)}")
     signature = sign(data, key, comment)
-    replace_file(directory / SUMS, data, MODE)
-    replace_file(directory / SIGNATURE, signature, MODE)
+    replace_safely(directory / SUMS, data, MODE)
+    replace_safely(directory / SIGNATURE, signature, MODE)
     return len(names)
+
+
+def open_member(directory: Path, name: str) -> BufferedReader:
+    """A file of a version that is published. Raises OSError."""
+    return open_regular(directory / name, open_file)
 
 
 def manifest(directory: Path) -> Manifest:
@@ -82,7 +89,7 @@ def manifest(directory: Path) -> Manifest:
     there = sizes(directory, f"cannot publish {directory}")
     if SUMS not in there:
         raise Refused(f"cannot publish {directory}: it has no {SUMS}; `modelward sign` writes and signs it")
-    with open_regular(directory / SUMS) as file:
+    with open_member(directory, SUMS) as file:
         data = file.read(MAX_SUMS_BYTES + 1)
     try:
         sums = parse_sums(data)
@@ -90,7 +97,7 @@ def manifest(directory: Path) -> Manifest:
         raise Refused(f"cannot publish {directory}: {SUMS}: {e}") from e
     if missing := sorted(sums.keys() - there.keys()):
         raise Refused(f"cannot publish {directory}: {missing[0]} is listed in {SUMS} and missing")
-    signature = _sha256(directory / SIGNATURE) if SIGNATURE in there else ""
+    signature = _sha256(directory, SIGNATURE) if SIGNATURE in there else ""
     own = sum(there.get(name, 0) for name in (SUMS, SIGNATURE))
     return Manifest(hashlib.sha256(data).hexdigest(), signature, own + sum(there[name] for name in sums))
 
@@ -98,11 +105,11 @@ def manifest(directory: Path) -> Manifest:
 def names(directory: Path) -> list[str]:
     """The files that machines fetch: the list, its signature, and what it names. Raises Refused, OSError."""
     there = sizes(directory, f"cannot publish {directory}")
-    with open_regular(directory / SUMS) as file:
+    with open_member(directory, SUMS) as file:
         sums = parse_sums(file.read(MAX_SUMS_BYTES + 1))
     return [*(name for name in (SUMS, SIGNATURE) if name in there), *sorted(sums)]
 
 
-def _sha256(path: Path) -> str:
-    with open_regular(path) as file:
+def _sha256(directory: Path, name: str) -> str:
+    with open_member(directory, name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from io import BufferedIOBase
 from pathlib import Path
@@ -19,9 +20,9 @@ from nats.js import api as js_api
 from nats.js.errors import Error as StreamError
 
 from ..errors import Refused
-from ..system.safe_read import open_regular
 from ..units import DAY
 from .engine import EngineAway, NotOffered
+from .manifest import open_member
 from .nats_answers import ServerAnswer, StoredObject, StreamAnswer, decoded
 from .nats_connection import NatsConnection
 from .nats_engine import MAX_REPORTS
@@ -92,13 +93,13 @@ async def upload(
     try:
         store = await client.jetstream(timeout=30).object_store(MODELS)
         for name in files:
-            if await _same(connection, f"{into}/{name}", directory / name):
+            if await _same(connection, into, directory, name):
                 continue
             progress(name)
             meta = js_api.ObjectMeta(
                 name=f"{into}/{name}", options=js_api.ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
             )
-            with open_regular(directory / name) as file:
+            with open_member(directory, name) as file:
                 await store.put(f"{into}/{name}", cast(BufferedIOBase, file), meta)
     except (nats.errors.Error, StreamError, TimeoutError) as e:
         raise EngineAway(f"cannot put the files of {directory.name} onto the server: {e}") from e
@@ -134,13 +135,15 @@ async def _about(connection: NatsConnection, name: str) -> StoredObject | None:
     return decoded(found.data, StoredObject, f"the object store's entry of {name}") if found is not None else None
 
 
-async def _same(connection: NatsConnection, name: str, path: Path) -> bool:
+async def _same(connection: NatsConnection, into: str, directory: Path, name: str) -> bool:
     """Whether the object store has this content."""
-    about = await _about(connection, name)
-    if about is None or about.deleted or about.size != path.stat().st_size:
+    about = await _about(connection, f"{into}/{name}")
+    if about is None or about.deleted:
         return False
     hashed = hashlib.sha256()
-    with open_regular(path) as file:
+    with open_member(directory, name) as file:
+        if about.size != os.fstat(file.fileno()).st_size:
+            return False
         while data := file.read(1 << 20):
             hashed.update(data)
     return about.digest == f"SHA-256={base64.urlsafe_b64encode(hashed.digest()).decode()}"

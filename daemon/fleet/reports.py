@@ -21,7 +21,6 @@ MAX_REPORT_BYTES: Final = 8 << 10
 MAX_TEXT_CHARS: Final = 600
 MAX_NAME_CHARS: Final = 255
 MAX_ATTEMPTS: Final = 1_000_000
-MAX_SPEED: Final = 1e9
 LEASE_SECONDS: Final = 300
 """A machine is there for so long after its last report; it reports each minute."""
 
@@ -36,7 +35,7 @@ class BadReport(ValueError):
 
 class MachineReport(FleetMachine, frozen=True, omit_defaults=True):
     """`sequence` is the record that it is about, `attempt` which try of it. `version` and `digest` are what the machine
-    serves. `speed` is how many seconds of audio it reads in a second; 0: not known."""
+    serves."""
 
     sequence: int = 0
     attempt: int = 1
@@ -49,7 +48,6 @@ class MachineReport(FleetMachine, frozen=True, omit_defaults=True):
     processor: str = ""
     free_bytes: int = 0
     fetched_bytes: int = 0
-    speed: float = 0.0
     lease_seconds: int = LEASE_SECONDS
 
 
@@ -84,7 +82,7 @@ def decode_report(data: bytes) -> MachineReport:
     if len(report.labels) > MAX_LABELS or not all(map(LABEL.fullmatch, report.labels)):
         raise BadReport("the report has labels that are none")
     sizes = (report.sequence, report.free_bytes, report.fetched_bytes)
-    if not all(0 <= number <= MAX_SEQUENCE for number in sizes) or not 0 <= report.speed <= MAX_SPEED:
+    if not all(0 <= number <= MAX_SEQUENCE for number in sizes):
         raise BadReport("the report has a number that cannot be")
     if not 1 <= report.attempt <= MAX_ATTEMPTS or not 0 < report.lease_seconds <= 86_400:
         raise BadReport("the report has a number that cannot be")

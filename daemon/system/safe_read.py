@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
@@ -17,11 +18,14 @@ from ...worker.shared.file_kinds import kind_of
 MAX_KERNEL_BYTES: Final = 64 * 1024
 
 
-def open_regular(path: str | Path) -> BufferedReader:
-    """A regular file, open for reading. Raises OSError for everything else; `strerror` gives the reason."""
+def open_regular(path: str | Path, opener: Callable[[str, int], int] = os.open) -> BufferedReader:
+    """A regular file, open for reading. Raises OSError for everything else; `strerror` gives the reason.
+
+    `safe_paths.open_file` as `opener` follows no link that another user can change.
+    """
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = opener(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ValueError as e:  # a NUL in the name
         raise OSError(errno.EINVAL, str(e)) from e
     mode = os.fstat(descriptor).st_mode

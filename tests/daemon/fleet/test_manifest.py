@@ -57,3 +57,21 @@ def test_what_other_machines_could_not_get_is_refused(version: Path, tmp_path: P
     (tmp_path / "empty").mkdir()
     with pytest.raises(Refused, match="no files"):
         sign_version(tmp_path / "empty", KEY, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is led elsewhere by others")
+def test_root_follows_no_link_that_another_user_can_change(version: Path, tmp_path: Path) -> None:
+    sign_version(version, KEY, "")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "site").symlink_to(tmp_path)
+    for path in (theirs, theirs / "site"):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    before = (version / SIGNATURE).read_bytes()
+    for work in (lambda: sign_version(theirs / "site/v2", KEY, "other"), lambda: manifest(theirs / "site/v2")):
+        with pytest.raises(OSError, match="is a link that uid 65534 can change"):
+            work()
+    assert (version / SIGNATURE).read_bytes() == before
+    os.chown(theirs, 0, 0)
+    os.chown(theirs / "site", 0, 0, follow_symlinks=False)
+    assert sign_version(theirs / "site/v2", KEY, "other") == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.certificates import server_context
-from tests.fleet_house import NatsServer
+from tests.fleet_house import NatsServer, nats_server, newest_nats_server
 
 from modelward.daemon.errors import Refused
 from modelward.daemon.fleet import nats_publisher
@@ -47,9 +47,10 @@ class Clients:
             await engine.close()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    server = NatsServer(tmp_path_factory.mktemp("nats"))
+@pytest.fixture(scope="module", params=["the system's", "the newest"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    program = newest_nats_server() if request.param == "the newest" else nats_server()
+    server = NatsServer(tmp_path_factory.mktemp("nats"), program=program)
     for name in ("shop-1", "shop-2"):
         server.admit(name)
     for name in ("keeper-1", "keeper-2"):

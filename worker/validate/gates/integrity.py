@@ -3,7 +3,8 @@
 It compares the hashes taken during the copy, and reads only SHA256SUMS and its signature. A file that is not listed
 rejects the version, because a model could read it. Documentation, files of download tools and golden/ are accepted
 unlisted, unless a signature is required. A signature with a number below an accepted one, or past its end, rejects too.
-So an old version cannot be brought back, except one that was accepted here under its name.
+So an old version cannot be brought back, except one that was accepted here under its name, or one whose list a fleet's
+signed record names: that record's own number protects it from replay.
 """
 
 from __future__ import annotations
@@ -72,10 +73,12 @@ def _replayed(context: Context, fields: SignedFields) -> str:
     context.sequence = fields.sequence
     if context.digest in candidate.accepted_before:
         return ""
-    if fields.sequence and fields.sequence < candidate.sequence_floor:
+    vouched = context.files[SUMS].sha256 == candidate.vouched_sums
+    if fields.sequence and fields.sequence < candidate.sequence_floor and not vouched:
         return (
             f"its signature has the number {fields.sequence}, and number {candidate.sequence_floor} was accepted "
-            "before: it is an old version; to serve it all the same, sign it again with a higher number"
+            "before: it is an old version; to serve it all the same, sign it again with a higher number, or publish it "
+            "to the fleet"
         )
     if fields.expires and fields.expires_at <= candidate.now_seconds:
         return (

@@ -115,6 +115,26 @@ def test_an_old_signature_is_refused_unless_its_version_was_accepted_before(
     assert answer.passed is (because == "5 files")
 
 
+@pytest.mark.parametrize(
+    ("comment", "more", "because"),
+    [
+        ("modelward sequence=8", {}, "5 files"),
+        ("modelward sequence=8", {"vouched_sums": "ab" * 32}, "it is an old version"),  # the record wants another one
+        ("modelward sequence=8 expires=2027-01-01T00:00:00Z", {"now_seconds": 1e10}, "ended at 2027"),
+    ],
+)
+def test_the_bytes_that_a_fleets_record_wants_may_have_a_lower_number_and_nothing_else(
+    version: Path, comment: str, more: dict[str, Any], because: str
+) -> None:
+    signed(version, comment)
+    vouched = hashlib.sha256((version / SUMS).read_bytes()).hexdigest()
+    given = {"public_keys": (SIGNER.public,), "sequence_floor": 9, "vouched_sums": vouched}
+    answer = check(context(version, **(given | more)))
+    assert because in answer.because
+    (version / "model.onnx").write_text("other bytes")
+    assert not check(context(version, **(given | more))).passed
+
+
 def test_the_number_is_given_on(version: Path) -> None:
     signed(version, "modelward sequence=8")
     given = context(version, public_keys=(SIGNER.public,))

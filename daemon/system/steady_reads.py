@@ -10,7 +10,7 @@ import io
 import socket
 from typing import Any, Final
 
-from ..system.clock import Clock
+from .clock import Clock
 
 STILL_SECONDS: Final = 60.0
 STILL_BYTES: Final = 4096

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from modelward.daemon.fetch.steady_reads import STILL_BYTES, SlowAnswer, SteadyReads
 from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.system.steady_reads import STILL_BYTES, SlowAnswer, SteadyReads
 
 
 class Set(SystemClock):
