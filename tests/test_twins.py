@@ -69,9 +69,10 @@ COVERED_BY: dict[str, str] = {
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
     "daemon/fleet/test_manifest.py": "daemon/system/safe_files.py",
     "daemon/fleet/test_nats_engine.py": (
-        "daemon/fleet/keeper.py daemon/fleet/nats_answers.py daemon/fleet/nats_connection.py daemon/fleet/nats_names.py "
-        "daemon/fleet/nats_publisher.py"
+        "daemon/fleet/keeper.py daemon/fleet/nats_answers.py daemon/fleet/nats_connection.py "
+        "daemon/fleet/nats_names.py daemon/fleet/nats_publisher.py"
     ),
+    "daemon/fleet/test_nats_room.py": "daemon/fleet/nats_objects.py",
     "system/test_fleet.py": (
         "daemon/cli/fleet_status.py "
         "daemon/controllers/fleet_agent.py daemon/controllers/fleet_local.py "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
@@ -25,9 +26,9 @@ from nats.protocol.parser import ErrProtocol, Parser
 
 from ...worker.shared.started import awaited
 from ..system.safe_read import open_regular
-from .engine import EngineAway, NotOffered
-from .nats_answers import ServerAnswer, decoded, shown
-from .nats_names import inbox
+from .engine import EngineAway, NoRight, NotOffered
+from .nats_answers import ServerAnswer, StreamAnswer, decoded, shown
+from .nats_names import OPERATOR, inbox
 
 CONNECT_SECONDS: Final = 10
 PING_SECONDS: Final = 20
@@ -64,6 +65,13 @@ class StoredMessage(Struct, frozen=True):
     data: bytes
 
 
+def _counts(line: logging.LogRecord) -> bool:
+    return "eof_received() has no effect when using ssl" not in str(line.msg)
+
+
+logging.getLogger("asyncio").addFilter(_counts)  # the client leaves it to asyncio, at the end of each TLS connection
+
+
 class _BoundedParser(Parser):
     """Ends a connection whose server announces or sends more than a message may have."""
 
@@ -90,7 +98,7 @@ class NatsConnection:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._next_server = 0
-        self._last_error, self._broken = "", False
+        self._last_error, self._broken, self._unheard = "", False, False
         self._refusals: dict[str, asyncio.Future[str]] = {}
         self.news = asyncio.Event()
 
@@ -114,7 +122,7 @@ class NatsConnection:
                 raise EngineAway(f"cannot read what the server requires: {e}") from e
             client = _TlsClient() if "tls" in options else Client()
             client._ps = _BoundedParser(client)
-            self._last_error, self._broken = "", False
+            self._last_error, self._broken, self._unheard = "", False, False
             try:
                 async with asyncio.timeout(2 * CONNECT_SECONDS):
                     await client.connect(
@@ -153,6 +161,17 @@ class NatsConnection:
             raise why(f"the server refused {subject}: {found.because}")
         return answer
 
+    async def subjects(self, stream: str, pattern: str, most: int) -> list[str]:
+        """All subjects of a stream that match. Raises EngineAway, also where there are more than `most`."""
+        found = list[str]()
+        while len(found) <= most:
+            body = {"subjects_filter": pattern, "offset": len(found)}
+            answer = await self.api(f"STREAM.INFO.{stream}", body, StreamAnswer)
+            found += answer.subjects
+            if not answer.subjects or len(found) >= answer.total:
+                return found
+        raise EngineAway(f"{stream} has more than {most} subjects like {pattern}")
+
     async def last(self, stream: str, subject: str) -> StoredMessage | None:
         """The newest message of a subject; None where there is none. Raises EngineAway."""
         async for found in self.messages(stream, [{"last_by_subj": subject}]):
@@ -188,7 +207,7 @@ class NatsConnection:
                 while given not in waiting:
                     try:
                         message = await self._answer(client, answers.next_msg(timeout=ANSWER_SECONDS), subject)
-                    except NotOffered:
+                    except (NotOffered, NoRight):
                         raise
                     except EngineAway:
                         await self._if_alive(client, stream)
@@ -229,8 +248,11 @@ class NatsConnection:
         try:
             waits: set[asyncio.Future[Any]] = {task, refused}
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._unheard:  # no answer will come, and a time that ran out would not be the reason
+                self._broken = True
+                raise NoRight(_not_admitted(self._access.name))
             if not task.done():
-                raise EngineAway(f"the server refused {subject}: {refused.result()}")
+                raise NoRight(f"the server refused {subject}: {refused.result()}")
             with self._ending(client, subject):
                 return task.result()
         finally:
@@ -242,9 +264,24 @@ class NatsConnection:
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = (str(error) or type(error).__name__)[:300]
+        said = self._last_error.lower()
+        if "permissions violation for subscription" in said and inbox(self._access.name).lower() in said:
+            self._unheard = True
         for subject, refused in self._refusals.items():
-            if f'"{subject}"' in self._last_error.lower() and not refused.done():
+            if (self._unheard or f'"{subject}"' in said) and not refused.done():
                 refused.set_result("this machine has no right to it")
+
+
+def _not_admitted(name: str) -> str:
+    if name == OPERATOR:
+        return (
+            "the credentials are not those of an operator: --credentials needs the file that "
+            "`modelward fleet admit operator --role operator` wrote"
+        )
+    return (
+        f"the credentials are not those of {name}: fleet.name needs the name that was admitted, or the server needs "
+        f"`modelward fleet admit {name}`"
+    )
 
 
 async def _end(client: Client) -> None:
