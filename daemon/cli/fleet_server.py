@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ...worker.shared.minisign_keys import SecretKey
 from ..errors import Refused
-from ..fleet.engine import EngineAway, KeptRecord
+from ..fleet.engine import EngineAway, KeptRecord, NoRight, NotOffered
 from ..fleet.engines import nats_engine
 from ..fleet.manifest import names
 from ..fleet.nats_names import MODELS, OPERATOR
@@ -245,5 +245,9 @@ def on_server(place: FleetPlace, work: Callable[[NatsEngine], Awaitable[T]]) -> 
 
     try:
         return asyncio.run(run())
+    except NotOffered as e:
+        raise Refused(f"cannot find a fleet on the server, which answers: {e}") from e
+    except NoRight as e:
+        raise Refused(f"cannot do that on the server: {e}") from e
     except EngineAway as e:
         raise Refused(f"cannot reach the fleet: {e}") from e
