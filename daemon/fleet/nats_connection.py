@@ -40,6 +40,8 @@ WINDOW: Final = 8
 """So many requests of one list are under way at a time."""
 _MISSING: Final = ("404", "408")
 _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+_REMARK: Final = re.compile("eof_received\\(\\) has no effect when using ssl")
+_UNHEARD: Final = re.compile("permissions violation for subscription")
 A = TypeVar("A", bound=ServerAnswer)
 
 
@@ -66,7 +68,7 @@ class StoredMessage(Struct, frozen=True):
 
 
 def _counts(line: logging.LogRecord) -> bool:
-    return "eof_received() has no effect when using ssl" not in str(line.msg)
+    return not _REMARK.search(str(line.msg))
 
 
 logging.getLogger("asyncio").addFilter(_counts)  # the client leaves it to asyncio, at the end of each TLS connection
@@ -265,7 +267,7 @@ class NatsConnection:
     async def _on_error(self, error: Exception) -> None:
         self._last_error = (str(error) or type(error).__name__)[:300]
         said = self._last_error.lower()
-        if "permissions violation for subscription" in said and inbox(self._access.name).lower() in said:
+        if _UNHEARD.search(said) and inbox(self._access.name).lower() in said:
             self._unheard = True
         for subject, refused in self._refusals.items():
             if (self._unheard or f'"{subject}"' in said) and not refused.done():
