@@ -247,6 +247,7 @@ class NatsConnection:
         """What comes, unless the server refuses the request meanwhile: it says so apart from the answer."""
         refused = self._refusals.setdefault(subject.lower(), asyncio.get_running_loop().create_future())
         task = awaited(answering, "fleet request")
+        task.add_done_callback(_seen)
         try:
             waits: set[asyncio.Future[Any]] = {task, refused}
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -272,6 +273,12 @@ class NatsConnection:
         for subject, refused in self._refusals.items():
             if (self._unheard or f'"{subject}"' in said) and not refused.done():
                 refused.set_result("this machine has no right to it")
+
+
+def _seen(task: asyncio.Future[Any]) -> None:
+    """Its error is of no interest where the request was refused meanwhile."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _not_admitted(name: str) -> str:
