@@ -27,9 +27,9 @@ $(LINKS):
 demo: .venv/stamp  ## build a small real model, run everything in a scratch directory
 	$(BIN)/python -m modelward.daemon demo
 
-# As many processes as keep the processors busy while tests wait, which they do for a third of their time; what measures
-# time comes afterwards, alone.
-JOBS ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
+# As many processes as keep the processors busy while tests wait, which they do for two thirds of their time; what
+# measures time comes afterwards, alone.
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 3 ? 3 * n : 8)))
 
 # Once in an environment one process compiles all that the tests import, before several would do so at the same time.
 .venv/collected: .venv/dev | $(LINKS)

@@ -1,6 +1,6 @@
 """What can go wrong, as classes that carry the sentence and the exit status.
 
-The sentence begins "cannot …", says the cause and what was done about it. Exit statuses are an interface:
+The sentence begins "cannot …", names the cause and what was done about it. Exit statuses are an interface:
 0 done, 1 refused or failed, 2 usage or bad configuration, 3 daemon not reachable.
 
     ModelwardError (1)

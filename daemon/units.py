@@ -1,6 +1,6 @@
 """Sizes, durations and shares as people write them, in both directions: "512MiB", "1h30m", "10%".
 
-Pure. Every parser takes a number (bytes, seconds) or text and raises ValueError with a sentence that says what is wrong
+Pure. Every parser takes a number (bytes, seconds) or text and raises ValueError with a sentence that names the mistake
 and what would be right. What `show_…` prints is exact: `parse_…` reads it back. Measured figures are rounded by `size`,
 `span`, `percent` and `count`, the same for every program and the panel (worker/shared/quantities.py).
 """

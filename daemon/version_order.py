@@ -1,7 +1,7 @@
 """Which of two versions is the newer one, by their names alone.
 
 Pure. A partial order: within one model, numbers compare as numbers and dates as dates, from left to right, and a suffix
-counts only where the numbers are equal. What can't be told is UNCLEAR, and then nothing is chosen by itself.
+counts only where the numbers are equal. What can't be decided is UNCLEAR, and then nothing is chosen by itself.
 Invariants: the order is transitive. The answer about two names depends on nothing else. `order_key` agrees with it.
 """
 

@@ -43,8 +43,15 @@ settings.register_profile("house", deadline=None, derandomize=not DEEP, max_exam
 settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parents[1]
+COMPILED = "MODELWARD_TESTS_COMPILED"
+"""In the environment of all that a run starts: runs of the tests within one need not compile."""
 LONGEST = (
     "tests/browser/",
+    "tests/system/test_systemd.py",
+    "tests/system/test_fleet.py",
+    "tests/system/test_compiled.py",
+    "tests/system/test_arrivals.py",
+    "tests/system/test_jobs.py",
     "tests/system/",
     "tests/test_documents.py",
     "tests/daemon/cli/test_demo.py",
@@ -78,7 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if "PYTEST_XDIST_WORKER" in os.environ and config.option.basetemp:
         config.option.basetemp = str(config.option.basetemp).replace("popen-gw", "")
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if COMPILED not in os.environ:
+        os.environ[COMPILED] = "yes"
         for program in ("daemon", "worker"):
             compileall.compile_dir(ROOT / program, quiet=2)
     if SHARED not in os.environ:

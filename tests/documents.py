@@ -73,7 +73,7 @@ class World(House):
         """Not started yet."""
         (root / "etc").mkdir(parents=True)
         (root / "bin").mkdir()
-        world = cls(root, {"panel": {"listen": "127.0.0.1:0"}})
+        world = cls(root, {"panel": {"listen": "127.0.0.1:0"}, "workers": {"count": 1}})
         good_version(world.models, VERSION)
         (world.root / "clips").mkdir()
         for name in ("5551234",):

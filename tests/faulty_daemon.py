@@ -1,7 +1,8 @@
-"""The daemon with faults of its own: `python -m tests.faulty_daemon NOTES SHIFT CONFIG`.
+"""The daemon with faults of its own: `python -m tests.faulty_daemon NOTES CONFIG`.
 
 From its first round on, each thing that its background and its round do raises something unexpected, once. The file
-NOTES/raised names them, a line each. While NOTES/escape exists, a round itself raises.
+NOTES/raised names them, a line each. While NOTES/escape exists, a round itself raises. Where NOTES/calm exists at its
+start, nothing else does.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ REPORTS = "alerting"
 class Faults:
     """Raises once at each name, of another type each time."""
 
-    def __init__(self, notes: Path, shift: int) -> None:
-        self._notes, self._shift = notes, shift
+    def __init__(self, notes: Path) -> None:
+        self._notes = notes
         self._raised: dict[str, float] = {}
         self.armed = False
 
@@ -39,13 +40,13 @@ class Faults:
         self._raised[name] = now
         with open(self._notes / "raised", "a") as notes:
             notes.write(f"{name}\n")
-        raise UNEXPECTED[(len(self._raised) + self._shift) % len(UNEXPECTED)]()
+        raise UNEXPECTED[len(self._raised) % len(UNEXPECTED)]()
 
 
 def build(faults: Faults, notes: Path) -> type[Supervisor]:
     class Faulty(Supervisor):
         async def run(self) -> None:
-            faults.armed = True
+            faults.armed = not (notes / "calm").exists()
             await super().run()
 
         async def step(self) -> None:
@@ -58,6 +59,6 @@ def build(faults: Faults, notes: Path) -> type[Supervisor]:
 
 if __name__ == "__main__":
     notes = Path(sys.argv[1])
-    faults = Faults(notes, int(sys.argv[2]))
+    faults = Faults(notes)
     background = partial(Background, fault=faults, shown_seconds=SHOWN_SECONDS)
-    main(Path(sys.argv[3]), partial(build(faults, notes), background=background))
+    main(Path(sys.argv[2]), partial(build(faults, notes), background=background))

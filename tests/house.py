@@ -45,7 +45,7 @@ def free_port() -> int:
     raise AssertionError(f"not one of 100 ports from {PORTS[0]} to {PORTS[-1]} is free")
 
 
-BREATH_SECONDS = 0.15
+BREATH_SECONDS = 0.2
 """Between two requests of a client: without it clients keep the machine from what is being tested."""
 
 

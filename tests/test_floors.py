@@ -11,6 +11,7 @@ from tests.floors.pins import pins
 
 ROOT = Path(__file__).resolve().parents[1]
 PINS = pins((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+WITHOUT = {"types-psutil"}  # named by the day of its release
 
 
 def _numbers(text: str) -> list[int]:
@@ -18,10 +19,10 @@ def _numbers(text: str) -> list[int]:
 
 
 def test_every_dependency_names_the_oldest_release_that_works() -> None:
-    assert not [pin for pin in PINS if "==" not in pin]
+    assert {pin for pin in PINS if "==" not in pin} == WITHOUT
 
 
-@pytest.mark.parametrize("pin", PINS)
+@pytest.mark.parametrize("pin", [pin for pin in PINS if "==" in pin])
 def test_what_is_installed_is_no_older_than_its_floor(pin: str) -> None:
     name, floor = pin.split("==")
     try:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
 import zipfile
@@ -91,6 +92,25 @@ def test_the_record_of_the_package_has_all_that_an_index_shows(packed: zipfile.Z
     assert set(record.get_all("Provides-Extra", [])) == set(PROJECT["optional-dependencies"])
 
 
+@pytest.mark.system
+def test_the_wheel_works_where_there_is_no_repository(packed: zipfile.ZipFile, tmp_path: Path) -> None:
+    place = tmp_path / "venv"
+    run([sys.executable, "-m", "venv", "--without-pip", str(place)], tmp_path)
+    python, command = str(place / "bin" / "python"), str(place / "bin" / "modelward")
+    site = next((place / "lib").glob("python*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # no index is read
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index"]
+    run([*pip, str(packed.filename)], tmp_path)
+    assert run([command, "--version"], tmp_path) == f"modelward {VERSION}\n"
+    assert "--home" in run([command, "serve", "--help"], tmp_path)
+    assert run([command, "--language=zh", "--help"], tmp_path).startswith("用法")
+    assert all((place / page).is_file() for page in PAGES)
+    where = run(
+        [python, "-c", "import modelward.daemon as d, modelward.worker as w; print(d.__file__, w.__file__)"], tmp_path
+    )
+    assert where.count(str(site)) == 2
+
+
 def test_one_number_stands_wherever_the_release_is_named() -> None:
     named = {}
     for path in ("docs/man/modelward.1", "docs/man/modelward.toml.5"):
@@ -125,10 +145,12 @@ def test_the_source_distribution_holds_the_repository_and_its_tests_run(tmp_path
     run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not system", *tests], unpacked)
 
 
-def run(command: list[str], directory: Path) -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+def run(command: list[str], directory: Path) -> str:
+    """What it prints; it must succeed."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHONPATH"))}
     done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def test_every_package_is_listed() -> None:

@@ -69,14 +69,13 @@ COVERED_BY: dict[str, str] = {
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
     "daemon/fleet/test_manifest.py": "daemon/system/safe_files.py",
     "daemon/fleet/test_nats_engine.py": (
-        "daemon/fleet/keeper.py daemon/fleet/nats_answers.py daemon/fleet/nats_connection.py "
+        "daemon/fleet/keeper.py daemon/fleet/nats_connection.py "
         "daemon/fleet/nats_names.py daemon/fleet/nats_publisher.py"
     ),
     "daemon/fleet/test_nats_room.py": "daemon/fleet/nats_objects.py",
     "system/test_fleet.py": (
         "daemon/cli/fleet_status.py "
-        "daemon/controllers/fleet_agent.py daemon/controllers/fleet_local.py "
-        "daemon/controllers/fleet_part.py daemon/controllers/fleet_reports.py"
+        "daemon/controllers/fleet_local.py daemon/controllers/fleet_reports.py"
     ),
     "daemon/cli/test_fleet_server.py": "daemon/cli/fleet_admit.py",
     "daemon/fleet/test_engines.py": ("daemon/fleet/engine.py daemon/fleet/file_engine.py daemon/fleet/https_engine.py"),

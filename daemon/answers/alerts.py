@@ -21,7 +21,7 @@ class AlertAcknowledged(Struct, frozen=True):
 class AlertReport(Struct, frozen=True):
     """One alert. `value` is null while nothing was measured; `since` is RFC 3339 in UTC.
 
-    `held` says why nothing is sent about it now, "" when it is.
+    `held` is why nothing is sent about it now, "" when it is.
     """
 
     name: str

@@ -45,7 +45,9 @@ class PendingKey(Struct, frozen=True):
 
 
 class FullestDisk(Struct, frozen=True):
-    """The fullest file system; empty while none was measured. `forecast` says which disk is full when, "" for none."""
+    """The fullest file system; empty while none was measured. `forecast` is which disk will be full and when, "" for
+    none.
+    """
 
     mount: str | UnsetType = UNSET
     used_percent: float | UnsetType = UNSET
@@ -72,7 +74,7 @@ class ConfigReport(Struct, frozen=True):
 
 
 class HeartbeatReport(Struct, frozen=True):
-    """The last heartbeat: how many in a row did not arrive and why, whether it said failing, how long ago it was.
+    """The last heartbeat: how many in a row did not arrive and why, whether it reported a failure, how long ago it was.
 
     `delivered` is when the last one arrived, `failed` when the last one did not and `failed_because` why, since the
     daemon's start; "" for none.

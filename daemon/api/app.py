@@ -53,7 +53,7 @@ MAX_ROW: Final = 2**53  # as far as JSON's readers count
 
 JSON: Final = "application/json"
 Handler = Callable[[AdminInterface, Request], Awaitable[Struct | Response]]
-"""What it says that it returns is what the API is described with; a Response is described in openapi.ABOUT."""
+"""The type that it returns describes the answer in the API; a Response is described in openapi.ABOUT."""
 
 
 async def status(admin: AdminInterface, request: Request) -> StatusAnswer:

@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 STILL: Final = "modelward.still"
-"""Where a request's scope may hold a function that says, before each event, whether its listener may have it."""
+"""Where a request's scope may hold a function that decides, before each event, whether its listener may have it."""
 Still = Callable[[], Awaitable[bool]]
 
 

@@ -63,7 +63,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status; says on standard error why when it is not 0."""
+    """Runs one command and returns its exit status; when that is not 0, prints the reason on standard error."""
     import_late("ssl", "asyncio.sslproto")  # a quarter of a short command's time; its socket needs no TLS
     words = list(sys.argv[1:] if argv is None else argv)
     prepared_streams()

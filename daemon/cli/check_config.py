@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _made_by_the_unit(config: Config) -> tuple[str, ...]:
-    """The keys of directories that systemd makes when it starts the service, as the installed unit says."""
+    """The keys of directories that systemd makes when it starts the service, as the installed unit has them."""
     from .install_files import unit_is_there
 
     missing = not config.control.runtime_dir.exists()

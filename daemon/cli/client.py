@@ -159,7 +159,7 @@ class Client:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The daemon's events as they come, without end. Raises Unreachable when the stream breaks."""
-        # The daemon says something, if only a comment, every 15 s; three in a row missed is a dead stream.
+        # The daemon sends something, if only a comment, every 15 s; three in a row missed is a dead stream.
         connection = _UnixConnection(self.path, 45.0)
         try:
             connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream"})
@@ -204,7 +204,7 @@ def _int(text: str) -> int:
 
 
 def refusal(answer: ApiAnswer) -> str:
-    """The sentence in an answer that says no."""
+    """The sentence in an answer that refuses."""
     error = answer.data.get("error")
     message = error.get("message") if isinstance(error, dict) else answer.data.get("message")
     text = message if isinstance(message, str) and message else f"the daemon answered {answer.status}"

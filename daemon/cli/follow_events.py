@@ -21,7 +21,7 @@ _REQUEST: Final = b"GET /v1/events HTTP/1.0\r\nHost: modelward\r\nAccept: text/e
 async def followed_events(socket: Path) -> AsyncIterator[dict[str, Any]]:
     """Every event as it comes, without end."""
     while True:
-        with suppress(OSError, ValueError):  # nobody listens yet, or a line beyond the limit
+        with suppress(OSError, ValueError):  # no program listens yet, or a line beyond the limit
             reader, writer = await asyncio.open_unix_connection(str(socket), limit=MAX_EVENT_LINE_BYTES)
             try:
                 writer.write(_REQUEST)

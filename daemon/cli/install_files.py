@@ -55,7 +55,7 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def need_root(verb: str) -> None:
-    """Raises Refused for anybody else."""
+    """Raises Refused for any other user."""
     if os.geteuid() != 0:
         refuse(f"cannot {verb}: it writes to /etc; run it as root, or with --prefix DIR")
 
@@ -215,7 +215,7 @@ def instances() -> list[str]:
 
 
 def do(what: str, *command: str, seconds: float = 60) -> InstallStep:
-    """Runs a program of the system. Raises Refused with what it said when it fails."""
+    """Runs a program of the system. Raises Refused with its output when it fails."""
     try:
         status, text = finish(command, seconds=seconds)
     except OSError as e:

@@ -1,6 +1,6 @@
 """`modelward logs`: the end of a log, its archives included, and with -f what comes, across every way of rotation.
 
-Reads the files itself, so that logs can be read when the daemon is down: then the configuration says where they are.
+Reads the files itself, so that logs can be read when the daemon is down: then the configuration names their place.
 Invariant: what goes to standard output is lines of the log alone; what could not be read goes to standard error.
 """
 

@@ -147,4 +147,4 @@ def handle_signals(supervisor: Supervisor) -> None:
     ):
         loop.add_signal_handler(number, guarded(number.name, act))
     end_with_parent(os.environ)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came since the start of the program is heard now
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came since the start of the program counts now

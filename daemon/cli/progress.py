@@ -66,7 +66,7 @@ class Progress:
         try:
             status = self._client.get("/v1/status").read(StatusAnswer)
         except ModelwardError:
-            return  # the request that waits will say what is wrong
+            return  # the request that waits will report what is wrong
         if status.rollout is not None:
             self._line.show(describe(status.rollout))
         elif status.waiting is not None:

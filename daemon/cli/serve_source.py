@@ -54,7 +54,7 @@ def _copied(found: VersionFound, place: FetchTarget, progress: CopyProgress) -> 
             return paths
         try:
             return choose(paths, model=found.graph).paths
-        except Refused:  # the validator says what is wrong with it
+        except Refused:  # the validator reports what is wrong with it
             return paths
 
     files = files_of(source, cannot)

@@ -1,4 +1,4 @@
-"""The lines that say where a daemon answers and where its files are: for `run` in a terminal, and for `serve`.
+"""The lines with the addresses of a daemon and the places of its files: for `run` in a terminal, and for `serve`.
 
 Pure: it reads a configuration. The lines are in English; who prints them translates them.
 """

@@ -96,7 +96,7 @@ def _screen(daemon: Client, as_json: bool) -> str:
 
 
 def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
-    """The status in a few lines, each a word and what is so."""
+    """The status in a few lines, each with a word and its value."""
     word = paint(label("ready" if status.ready else clean(status.state)), "green" if status.ready else "red", colour)
     facts = [("live", f"{paint(clean(status.live) or label('no version'), 'bold', colour)}, {word}")]
     if (link := status.link) is not None:

@@ -109,7 +109,7 @@ def send(
     token: str = "",
     seconds: float = 600.0,
 ) -> int:
-    """Sends files one after another, prints what each says; the exit status. Raises ModelwardError for what ends it."""
+    """Sends files in turn, prints the text of each; the exit status. Raises ModelwardError for what ends it."""
     return _send_all(service_at(url, token, seconds), names, Wanted(fields or {}))
 
 

@@ -20,7 +20,7 @@ from ..units import DiskShare
 from . import environment
 from .cross_checks import Finding, findings
 from .environment import MAX_LINE_CHARS, FromEnvironment
-from .messages import dotted, in_words
+from .messages import dotted, in_words, no_toml
 from .schema import (
     Config,
     ControlSection,
@@ -127,8 +127,7 @@ def _tables(text: str, origin: str) -> dict[str, Any]:
     except RecursionError:
         raise BadConfig(origin, ("the file: lists or tables nested too deeply; a handful of levels",)) from None
     except tomllib.TOMLDecodeError as e:
-        end = f"at the end, line {len(text.splitlines())}"
-        raise BadConfig(origin, (f"the file: no TOML: {str(e).replace('at end of document', end)}",)) from None
+        raise BadConfig(origin, (no_toml(str(e), len(text.splitlines())),)) from None
     except ValueError:
         raise BadConfig(origin, ("the file: a number with too many digits, or a date that does not exist",)) from None
 

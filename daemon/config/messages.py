@@ -6,6 +6,7 @@ Pure. A key is dotted and has list indexes: `monitor.alert[0].above`. No line re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -19,6 +20,8 @@ from .schema_base import (
 )
 from .validators import nearest
 
+_TABLE_TWICE: Final = re.compile(r"Cannot declare \((.*)\) twice")
+_QUOTED: Final = re.compile(r"'([^']*)'")
 _EXPECTED: Final = {
     "list": "a list, in [ ]",
     "table": "a table",
@@ -44,6 +47,19 @@ def printable(key: str) -> str:
     """A key from the file, shortened and safe for a terminal."""
     safe = key if key.isprintable() else ascii(key)[1:-1]
     return safe if len(safe) <= 60 else safe[:57] + "…"
+
+
+def no_toml(said: str, lines: int) -> str:
+    """A file that is no TOML: what the parser found, and what helps where it has something twice."""
+    end = f"at the end, line {lines}"
+    said = said.replace("at end of document", end)
+    place = said[said.rindex("(") :] if said.endswith(")") else ""
+    if table := _TABLE_TWICE.match(said):
+        name = ".".join(_QUOTED.findall(table[1]))
+        return f"the file: the table [{printable(name)}] is there twice {place}; write its keys into the first one"
+    if said.startswith("Cannot overwrite a value"):
+        return f"the file: a key is there twice {place}; keep one of them"
+    return f"the file: no TOML: {said}"
 
 
 def _sentence(found: Found) -> str:

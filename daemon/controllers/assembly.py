@@ -203,7 +203,7 @@ class UpkeepParts(Struct, frozen=True):
             wakeups=shared.wakeups,
             rename=rename_noreplace,
         )
-        return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble_now), uploads, fleet)
+        return cls(maintenance, JobKeeping(shared.config, shared.clock, maintenance.clock_trouble), uploads, fleet)
 
 
 class AlertParts(Struct, frozen=True):

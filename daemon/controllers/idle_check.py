@@ -22,7 +22,7 @@ from ..models.scan import scan_candidates
 from ..models.snapshot import Names, RootSeen
 from ..status.snapshot import Snapshot
 from ..system.clock import Clock
-from ..system.timer_thread import TimerThread
+from ..system.timer_thread import TimerThread, until_next
 
 QUIET_ROUNDS: Final = 12
 """At rest, one round in so many periods of `models.rescan`."""
@@ -86,7 +86,9 @@ class IdleCheck:
         rest = None if failed else at_rest(self._snapshot())
         if rest != self._rest:  # else what was traced still holds
             self._rest = rest
-        return min(rescan, PAUSE_SECONDS) if rest is None else min(QUIET_ROUNDS * rescan, QUIET_SECONDS)
+        if rest is None:
+            return min(rescan, PAUSE_SECONDS)
+        return until_next(self._clock.monotonic(), min(QUIET_ROUNDS * rescan, QUIET_SECONDS))
 
     def _check(self) -> None:
         """On the timer's thread."""

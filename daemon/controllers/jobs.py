@@ -9,7 +9,7 @@ cannot be recorded on the disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import Final
@@ -36,11 +36,11 @@ QUIET_SECONDS: Final = 30.0
 
 
 class JobKeeping:
-    """See the module. `clock_trouble` reads the clocks: why the wall clock is not trusted, "" while it is."""
+    """See the module. `clock_trouble` gives why the wall clock is not trusted, "" while it is; called on a thread."""
 
     name = JOBS
 
-    def __init__(self, config: Callable[[], Config], clock: Clock, clock_trouble: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, config: Callable[[], Config], clock: Clock, clock_trouble: Callable[[], str]) -> None:
         self._config, self._clock, self._clock_trouble = config, clock, clock_trouble
         self._log = structlog.get_logger(JOBS)
         self._scan = JobScan(jobs_dir(config()))
@@ -81,8 +81,8 @@ class JobKeeping:
             await asyncio.sleep(until_next(self._clock.monotonic(), BUSY_SECONDS if busy else QUIET_SECONDS))
 
     async def _once(self) -> None:
-        keep, trouble, wall = self._config().jobs.keep, await self._clock_trouble(), self._clock.wall()
-        found = await asyncio.to_thread(lambda: self._scan.run(wall, keep, clock_trouble=trouble))
+        keep, wall = self._config().jobs.keep, self._clock.wall()
+        found = await asyncio.to_thread(lambda: self._scan.run(wall, keep, clock_trouble=self._clock_trouble()))
         unfinished = JobsSeen(found.counts).unfinished
         still = self._still.seconds(found.marks, unfinished, self._clock.monotonic())
         if found.removed:

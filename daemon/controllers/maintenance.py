@@ -47,6 +47,8 @@ REOPEN_SECONDS = 10.0
 OWN_LOGS = "the daemon"
 """The daemon's own files among the writers that are waited for."""
 SOON_SECONDS = 1.0
+COMMON_SECONDS = 60.0
+"""Passes at least so frequent are made at common times."""
 UPKEEP, FILES, FORWARDING = "disk-and-logs", "own-files", "log-forwarding"
 """The names of its tasks."""
 FORWARD_SECONDS = 1.0
@@ -80,7 +82,7 @@ class Maintenance:
         self._answered = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._forward_task: asyncio.Task[None] | None = None
-        self._begun = self._tidied = False
+        self._begun = self._tidied = self._checked = False
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids, left_alone=self._left_alone)
         self.forwarding = LogForwarding(config, clock)
         self.downloads = LogDownloads(self._upkeep, clock)
@@ -105,8 +107,12 @@ class Maintenance:
         return UpkeepSeen(self.trouble, self.last, self.sweeps, self.removed_files, self.removed_bytes)
 
     async def clock_trouble_now(self) -> str:
-        """Why the wall clock is not trusted, "" while it is; it reads the clocks and a small file, on a thread."""
-        return await self._upkeep.clock_trouble()
+        """Why the wall clock is not trusted, "" while it is."""
+        return await asyncio.to_thread(self.clock_trouble)
+
+    def clock_trouble(self) -> str:
+        """The same, on a thread: it reads the clocks and a small file."""
+        return self._upkeep.clock_trouble()
 
     async def sweep_first(self) -> None:
         """When the disk is full at the start: sweeps before anything is served, then tries the state again."""
@@ -153,7 +159,8 @@ class Maintenance:
             self._tidied = True  # once, whatever comes of it
             await self._upkeep.aside(self._upkeep.tidy)
         while True:
-            await asyncio.sleep(SOON_SECONDS if soon else self._config().disk.check)
+            await self._until_check(soon=soon)
+            self._checked = True
             try:
                 soon = await self._tick()
             except ModelwardError as e:
@@ -166,6 +173,12 @@ class Maintenance:
                 self._report("round", ())
             here().works(UPKEEP)
 
+    async def _until_check(self, *, soon: bool) -> None:
+        """Until the next pass. Frequent ones, but for the first, are made when other tasks wake the process as well."""
+        seconds = SOON_SECONDS if soon else self._config().disk.check
+        common = self._checked and seconds <= COMMON_SECONDS
+        await (self._rest(seconds) if common else asyncio.sleep(seconds))
+
     async def _rest(self, seconds: float) -> None:
         """Until the next multiple of `seconds`: tasks that rest together wake the process once."""
         await asyncio.sleep(until_next(self._clock.monotonic(), seconds))
@@ -173,12 +186,17 @@ class Maintenance:
     async def _follow_files(self) -> None:
         """Our own log files when nothing is logged: opened anew when another program took their name away.
 
-        The state likewise, and when there was no room for it.
+        The state likewise, and when there was no room for it. While all is well it does so every second time: a file
+        with new lines is checked by the write itself.
         """
+        quiet = 0
         while True:
             await self._rest(FOLLOW_SECONDS)
-            self._report("writing", tuple(await self.follow_own_logs()))
-            await self._async_store.check()
+            quiet = 0 if self._found.get("writing") or self._async_store.problem else quiet + 1
+            if quiet % 2:
+                continue
+            trouble, _ = await asyncio.gather(self.follow_own_logs(), self._async_store.check())
+            self._report("writing", tuple(trouble))
             here().works(FILES)
 
     async def _forward(self) -> None:

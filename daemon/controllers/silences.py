@@ -1,7 +1,7 @@
 """Carries out mutes and acknowledgements, stores them, and reports what is held back now.
 
 `health.mutes` and `health.quiet_times` decide what they mean. Invariant: what was confirmed is stored, or the answer
-says that it is in memory only.
+reports that it is in memory only.
 """
 
 from __future__ import annotations

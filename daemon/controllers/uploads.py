@@ -229,7 +229,7 @@ class VersionUploads:
         self._wakeups.wake()
 
     async def _on_thread(self, what: str, work: Callable[[], T]) -> T:
-        """Raises Refused for whatever the system says."""
+        """Raises Refused for every error of the system."""
         try:
             return await asyncio.to_thread(work)
         except OSError as e:

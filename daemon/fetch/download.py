@@ -52,7 +52,7 @@ class _Again(Exception):
 
 
 class Download:
-    """See the module. A part, and a note of what it is of, lie where the caller says.
+    """See the module. A part, and a note of what it is of, lie in the place that the caller names.
 
     `progress(there, promised)` is called with bytes as they come, and may raise to end it. `may_write(bytes)` is called
     before each piece and raises when the disk has no room.

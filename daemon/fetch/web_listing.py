@@ -63,7 +63,7 @@ def sums_beside(reader: PatientReader, url: str, *, required: bool = False) -> d
     except BadSums as e:
         if required:
             raise Refused(f"cannot use {shown(url)}: {e}") from e
-        return {}  # a page that says in words that it is not there
+        return {}  # a page whose text is that it is not there
 
 
 def _archive(reader: PatientReader, url: str) -> RemoteArchive:

@@ -1,7 +1,7 @@
 """Decides whether a signed record is followed: never an older one, never one past its end. Pure.
 
 Clocks of machines may be wrong. No reading of the own clock is remembered; what is remembered are the number of the
-last record and when it was issued, which a key signed. Invariant: whatever the clock says, no record with a lower
+last record and when it was issued, which a key signed. Invariant: whatever the clock shows, no record with a lower
 number is followed, and none whose end is before the last one's issue. A clock that is late delays for a day at most.
 """
 
@@ -18,7 +18,7 @@ from .signature import SignedRecord
 CLOCK_ERROR_SECONDS: Final = DAY + HOUR
 """A clock that is wrong by a day, or by a time zone, is a common mistake, and no reason to stay behind."""
 PATIENCE_SECONDS: Final = DAY
-"""How long, by a clock that only counts, a record from the future waits; then the own clock is wrong for good."""
+"""How long, by a clock that only counts, a record from the future waits; then the own clock stays wrong."""
 
 
 class LastTaken(Struct, frozen=True):

@@ -1,9 +1,9 @@
 """What one machine does next about the wanted version: nothing, wait, or one step on the way to it. Pure.
 
-It brings the version into the model root and requests it once. All else is the local road: judgement, canary, bake, and
-the way back. Invariants: nothing begins before its wave is open here and the signed pauses are over. A version is
-renamed in only when its digests were proved. What an operator does on this machine later is not undone. Only the record
-that is followed counts, so a machine that was away passes over what came between.
+It brings the version into the model root and requests it once. All else is as for a local version: judgement, canary,
+bake, and the way back. Invariants: nothing begins before its wave is open here and the signed pauses are over. A
+version is renamed in only when its digests were proved. What an operator does on this machine later is not undone. Only
+the record that is followed counts, so a machine that was away passes over what came between.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ class NatsConnection:
             raise EngineAway(f"the connection to the server broke: {_why(e)}") from e
 
     async def _answer(self, client: Client, answering: Coroutine[Any, Any, Msg], subject: str) -> Msg:
-        """What comes, unless the server refuses the request meanwhile: it says so apart from the answer."""
+        """What comes, unless the server refuses the request meanwhile: it reports that apart from the answer."""
         refused = self._refusals.setdefault(subject.lower(), asyncio.get_running_loop().create_future())
         task = awaited(answering, "fleet request")
         task.add_done_callback(_seen)

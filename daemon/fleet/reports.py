@@ -26,7 +26,7 @@ LEASE_SECONDS: Final = 300
 
 Outcome = Literal["waiting", "fetching", "judging", "serving", "failed", "blocked", "drifted"]
 """`blocked`: this machine cannot take the version, and the version is not at fault. `drifted`: it was chosen, and
-somebody chose another one on the machine."""
+another one was chosen on the machine."""
 
 
 class BadReport(ValueError):

@@ -76,7 +76,7 @@ class Address(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, WebhookForm | None]:
-        """What tells two receivers apart: a gateway may be named several times, each with a body of its own."""
+        """What distinguishes two receivers: a gateway may be named several times, each with a body of its own."""
         return self.url, self.form
 
     def __repr__(self) -> str:

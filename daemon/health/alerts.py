@@ -34,7 +34,7 @@ class AlertState(StrEnum):
 class Figure(Struct, frozen=True):
     """A measured value. It is None when it could not be measured; then `because` has the reason.
 
-    Otherwise `because` may explain the value. If the value ends an alert, `because` tells how the alert ended. With
+    Otherwise `because` may explain the value. If the value ends an alert, `because` is how the alert ended. With
     `expected`, there is a good reason for the value now, and it starts no alert.
     """
 
@@ -50,7 +50,7 @@ class Alert(Struct, frozen=True):
     its end.
 
     `calm` is since when the figure has been back. `restored`: it fired before the daemon started and has not been
-    measured since. `cause` has the value and reason of the last alarming figure. `ended` tells how it ended, "" until
+    measured since. `cause` has the value and reason of the last alarming figure. `ended` is how it ended, "" until
     then.
     """
 

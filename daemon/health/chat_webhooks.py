@@ -1,7 +1,7 @@
 """DingTalk, Feishu (and Lark), WeCom, ServerChan, Slack and Telegram: the request that each wants, and its answer.
 
 Pure but for the clock that a signature needs. Most answer HTTP 200 also when they refuse: the error code in the JSON
-alone says whether the message arrived. A robot's own web address is taken as its service gives it.
+alone shows whether the message arrived. A robot's own web address is taken as its service gives it.
 """
 
 from __future__ import annotations

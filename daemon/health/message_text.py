@@ -156,7 +156,7 @@ def test_text(host: str, language: Language = "en") -> Text:
 
 
 def _first(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As many as JSON_BYTES hold; `total` beside them says how many there are."""
+    """As many as JSON_BYTES hold; `total` beside them is how many there are."""
     kept, used = [], 0
     for alert in alerts:
         used += len(json.dumps(alert, ensure_ascii=False).encode("utf-8", "replace"))

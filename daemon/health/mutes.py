@@ -35,7 +35,7 @@ class Mute(Struct, frozen=True):
     because: str = ""
 
     def holds(self, wall: float) -> bool:
-        """False too when the clock was set back by far: it would last longer than anybody meant."""
+        """False too when the clock was set back by far: it would last longer than it was meant to."""
         return self.since - CLOCK_BACK_SECONDS <= wall < self.until
 
 

@@ -26,7 +26,7 @@ T = TypeVar("T", bound=Struct)
 
 
 class BadSeriesFile(ValueError):
-    """The file holds no series of ours; the text says why."""
+    """The file holds no series of ours; the text gives the reason."""
 
 
 def write(path: Path, record: Struct) -> None:

@@ -58,7 +58,7 @@ class SpawnSignalled(Protocol):
 class CompilerReport(Struct):
     """What the child reported. `refused`: stage → (reason, whether to try again); `learned`: key → recipe.
 
-    `reported` are the stages that the child says it has made; `made` are those that were checked and kept.
+    `reported` are the stages that the child reports as made; `made` are those that were checked and kept.
     """
 
     stage: str = ""

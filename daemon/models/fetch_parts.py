@@ -1,7 +1,7 @@
 """The hidden directories in the model root in which versions lie while they are fetched or copied.
 
-Each has the lock of the process that fills it. It removes those that nobody filled for ABANDONED_SECONDS. Invariant: a
-directory that is locked, that belongs to another user or that others may write is never touched.
+Each has the lock of the process that fills it. It removes those that no process filled for ABANDONED_SECONDS.
+Invariant: a directory that is locked, that belongs to another user or that others may write is never touched.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def remove_left(root: Path, version: str) -> None:
 
 
 def remove_abandoned(root: Path, now_wall: float) -> list[str]:
-    """Removes the directories that nobody fills and that are old; the versions they were to be. Raises OSError."""
+    """Removes the directories that no process fills and that are old; the versions they were to be. Raises OSError."""
     at = open_directory(str(root.absolute()))
     try:
         return [name.removeprefix(PREFIX) for name in os.listdir(at) if _removed(at, name, now_wall)]

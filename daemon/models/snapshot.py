@@ -117,7 +117,7 @@ class RootSeen(Struct, frozen=True):
     versions.
 
     `ignored` are directories whose names no version can have, and links to directories elsewhere, each with the reason.
-    `linked` is where the link is, `owner` the root's uid. `itself` says what to do about a root that holds the files of
+    `linked` is where the link is, `owner` the root's uid. `itself` is what helps for a root that holds the files of
     a version itself, "" for any other.
     """
 

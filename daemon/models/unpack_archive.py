@@ -63,7 +63,7 @@ def unpack(
                 files += 1
         return files
     except OSError as e:
-        if e.errno is None:  # gzip and bz2 say so of what is no archive
+        if e.errno is None:  # gzip and bz2 raise it for what is no archive
             raise Refused(f"{cannot}: the archive is damaged: {e}") from e
         raise
     except _DAMAGED as e:

@@ -25,7 +25,7 @@ from ..errors import ModelwardError
 from ..system.background import here
 
 LOOK_SECONDS: Final = 1.0
-BEAT_SECONDS: Final = 1.0  # a page that hears nothing for longer than two marks what it shows as stale
+BEAT_SECONDS: Final = 1.0  # a page that gets nothing for longer than two marks its content as stale
 MAX_VIEWERS: Final = 100
 MAX_TRANSLATED: Final = 16
 

@@ -48,7 +48,9 @@ class LoopbackPeer(Struct, eq=False):
 
 
 class Peers:
-    """Asks the kernel. `operator` says whether a user may do everything; it may take long and runs on the thread."""
+    """Reads what the kernel knows. `operator` returns whether a user may do everything; it may take long and runs on
+    the thread.
+    """
 
     def __init__(self, operator: Callable[[int], bool]) -> None:
         self._operator = operator

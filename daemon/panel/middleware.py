@@ -162,7 +162,7 @@ class PanelMiddleware:
         return bool(peer.operator) and not peer.proxied
 
     def _try(self, scope: Scope, token: str) -> Response | None:
-        """None for a good token, whatever others tried; the answer to a wrong one, told and logged only so often."""
+        """None for a good token, whatever others tried; for a wrong one its answer, reported and logged seldom."""
         if self._tokens.check(token):
             return None
         return self._wrong(scope, Refusal(401, "bad_token", "cannot answer: this token is not known"))
@@ -262,7 +262,7 @@ class PanelMiddleware:
         return response
 
     def _still(self, scope: Scope, headers: Headers) -> Still:
-        """Whether a viewer that was let in may still see what comes: a token or a session can end."""
+        """Whether a viewer that was admitted may still see what comes: a token or a session can end."""
         peer: LoopbackPeer = scope[PEER]
         token, by_user = self._token(headers), bool(peer.operator) and not peer.proxied
 
@@ -370,7 +370,7 @@ async def _body(method: str, headers: Headers, receive: Receive) -> bytes | Resp
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body once, then whatever the connection says."""
+    """The body once, then whatever the connection sends."""
     given = False
 
     async def replayed() -> Message:

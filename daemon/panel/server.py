@@ -43,9 +43,9 @@ OWN_TOKEN: Final = "panel.token"
 
 
 class PanelServer:
-    """See the module. `problem` says why the panel is not there, "" while it is (or is off).
+    """See the module. `problem` is why the panel is not there, "" while it is (or is off).
 
-    `operator` says of a user of this machine whether it may do everything; it is asked on a thread.
+    `operator` returns whether a user of this machine may do everything; it is called on a thread.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class PanelServer:
         self._tokens = Tokens(self.token_file, lambda sentence: self._log.error(sentence))
 
     async def open(self) -> None:
-        """Serves when this returns, or says in `problem` why not."""
+        """Serves when this returns, or `problem` has the reason."""
         if not self._config.listen:
             return
         if not self._loopback and self._config.token_file in ("", NO_TOKEN):
@@ -180,7 +180,7 @@ class PanelServer:
 def _reachable(listen: str) -> str:
     """The host in a URL for this address: of all addresses the machine's name.
 
-    Nobody outside knows the name of a container; its port is published on the machine.
+    Outside the name of a container is not known; its port is published on the machine.
     """
     host = split_address(listen)[0]
     if host in ("0.0.0.0", "::"):

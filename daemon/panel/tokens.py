@@ -29,7 +29,7 @@ def make_file(path: Path) -> bool:
 
 
 class Tokens(FreshTokens):
-    """The tokens of one file; `path` "" means that none is asked for. `complain` hears, once, of a file that fails."""
+    """The tokens of one file; `path` "": none is required. `complain` is called once for a file that fails."""
 
     def __init__(self, path: str, complain: Callable[[str], None]) -> None:
         super().__init__(path, complain)

@@ -58,7 +58,7 @@ class Sighting(Struct, frozen=True):
 class Store:
     """See the module. Raises CannotOpen; later sqlite3.Error and OSError.
 
-    A damaged file is moved aside (`damaged` says where) and replaced. A file that a newer modelward wrote is not
+    A damaged file is moved aside (`damaged` is its new place) and replaced. A file that a newer modelward wrote is not
     replaced, because versions held in it could then be chosen again. `trouble` is why the state is in memory only, None
     while the file has it.
     """

@@ -99,7 +99,7 @@ def _others_live() -> bool:
 
 
 def _rest(seconds: float, handled: Collection[int]) -> bool:
-    """Waits before the next daemon. False when there shall be none: everything ended, or was told to."""
+    """Waits before the next daemon. False when there shall be none: everything ended, or has to end."""
     clock = SystemClock()
     until = clock.monotonic() + seconds
     while (left := until - clock.monotonic()) > 0:

@@ -1,6 +1,6 @@
 """Ends this process as SIGTERM does when the process that started it has ended, however that ended.
 
-It is for a daemon that belongs to a terminal's command: after `kill -9` of the command nobody else would end it. To be
+It is for a daemon that belongs to a terminal's command: after `kill -9` of the command nothing else would end it. To be
 called on the main thread when SIGTERM is handled. Invariant: a parent that ended before the call is noticed too.
 """
 

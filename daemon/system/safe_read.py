@@ -16,18 +16,15 @@ from typing import Final
 from ...worker.shared.file_kinds import kind_of
 
 MAX_KERNEL_BYTES: Final = 64 * 1024
+Opener = Callable[[str, int], int]
 
 
-def open_regular(path: str | Path, opener: Callable[[str, int], int] = os.open) -> BufferedReader:
+def open_regular(path: str | Path, opener: Opener = os.open) -> BufferedReader:
     """A regular file, open for reading. Raises OSError for everything else; `strerror` gives the reason.
 
     `safe_paths.open_file` as `opener` follows no link that another user can change.
     """
-    try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer.
-        descriptor = opener(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except ValueError as e:  # a NUL in the name
-        raise OSError(errno.EINVAL, str(e)) from e
+    descriptor = _opened(path, os.O_NONBLOCK, opener)  # opening a FIFO must not wait for a writer
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -44,7 +41,7 @@ def kernel_text(path: str | Path, most_bytes: int = MAX_KERNEL_BYTES) -> str:
 
 def kernel_bytes(path: str | Path, most_bytes: int = MAX_KERNEL_BYTES) -> bytes:
     """The bytes of such a file. Raises OSError."""
-    fd, parts = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
+    fd, parts = _opened(path), []
     try:
         while most_bytes > 0 and (part := os.read(fd, min(most_bytes, MAX_KERNEL_BYTES))):
             parts.append(part)
@@ -52,3 +49,11 @@ def kernel_bytes(path: str | Path, most_bytes: int = MAX_KERNEL_BYTES) -> bytes:
     finally:
         os.close(fd)
     return b"".join(parts)
+
+
+def _opened(path: str | Path, flags: int = 0, opener: Opener = os.open) -> int:
+    """A descriptor for reading. Raises OSError, also for a name with a NUL, which no file has."""
+    try:
+        return opener(str(path), os.O_RDONLY | os.O_CLOEXEC | flags)
+    except ValueError as e:
+        raise OSError(errno.EINVAL, str(e)) from e

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from . import syscalls
 
-KIND: Final = 0o170000  # S_IFMT: the bits of st_mode that say what kind of file it is
+KIND: Final = 0o170000  # S_IFMT: the bits of st_mode for the kind of the file
 
 
 class FileSystemPort(Struct, frozen=True):

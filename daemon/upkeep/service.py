@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType, field
+from msgspec.structs import replace
 
 from ..answers.disk import ClassProgress, DeletedOpen, DiskAnswer, DiskProgressAnswer, ListedPath, SweepAnswer
 from ..answers.logs import LogReport, LogsAnswer, LogTailAnswer, RotateAnswer
@@ -187,37 +188,46 @@ class Upkeep:
         hand.
         """
         config, memory = self._config(), self._memory
-        judged = await self.reading(self._judged)
         resting = self._clock.monotonic() < memory.disk_quiet_until and not by_hand and not dry_run
         given = Orders(
             rules(config),
-            judged.now,
+            0.0,
             min_age_seconds=config.disk.min_age,
             min_free=Margin() if resting else margin(config.disk.min_free),
             target_free=Margin() if resting else margin(config.disk.target_free),
             dry_run=dry_run,
-            clock_trouble=judged.refused,
             left_alone=self._left_alone(),
         )
-        if not dry_run and not by_hand and (nothing := await self._glance(given)):
+        given, nothing = await self._glance(given, at_all=not dry_run and not by_hand)
+        if nothing:
             return self._answer(nothing, resting)
         done = await self._errand(SweepRequest(given, listing=dry_run))
         assert isinstance(done, Swept)
         return self._answer(done.outcome, resting, done.listed if dry_run else UNSET)
 
-    async def _glance(self, given: Orders) -> SweepOutcome | None:
-        """The outcome without a process of its own, when nothing has to go and there is little to read."""
+    async def _glance(self, given: Orders, *, at_all: bool) -> tuple[Orders, SweepOutcome | None]:
+        """The orders with the time that is trusted; the outcome without a process of its own, when nothing has to go
+        and there is little to read.
+        """
         memory = self._memory
-        if memory.no_glance > 0:
-            memory.no_glance -= 1
-            return None
+        wanted = at_all and memory.no_glance <= 0
         # Called here, on the event loop: a thread must not touch anything of the daemon's.
-        keeps = {rule.name: self._keep(rule.name) for rule in given.rules}
-        look = partial(glance, given, files=self._files, clock=self._clock, stop=self._stop, keep=keeps.__getitem__)
-        nothing = await self.reading(look)
-        if nothing is None:
+        keeps = {rule.name: self._keep(rule.name) for rule in given.rules} if wanted else {}
+
+        def look() -> tuple[Orders, SweepOutcome | None]:
+            judged = self._judged()
+            orders = replace(given, now=judged.now, clock_trouble=judged.refused)
+            if not wanted:
+                return orders, None
+            how = partial(glance, files=self._files, clock=self._clock, stop=self._stop, keep=keeps.__getitem__)
+            return orders, how(orders)
+
+        orders, nothing = await self.reading(look)
+        if wanted and nothing is None:
             memory.no_glance = SWEEPS_WITHOUT_GLANCE
-        return nothing
+        elif at_all and not wanted:
+            memory.no_glance -= 1
+        return orders, nothing
 
     def _answer(
         self, outcome: SweepOutcome, resting: bool, listed: list[ListedPath] | UnsetType = UNSET
@@ -236,9 +246,9 @@ class Upkeep:
         only = self._path_of(sets, file)
         return self._rotator.rotate(sets, force=force, only=only, dry_run=dry_run, judged=self._judged()).answer()
 
-    async def clock_trouble(self) -> str:
-        """Why the wall clock is not trusted now, "" when it is."""
-        return (await asyncio.to_thread(self._judged)).trouble
+    def clock_trouble(self) -> str:
+        """Why the wall clock is not trusted now, "" when it is. On a thread: it reads a small file."""
+        return self._judged().trouble
 
     def _judged(self) -> ClockJudgement:
         """What the clocks allow now; kept for `clock_held`."""

@@ -16,7 +16,7 @@ from .settings_diff import unlike
 
 MEMORY_REST_SECONDS = 60.0
 LOST_SECONDS = 10.0
-"""A worker of a former daemon that has not joined by then hangs, or speaks another protocol."""
+"""A worker of a former daemon that has not joined by then hangs, or has another protocol."""
 
 
 class Places(Struct, frozen=True):

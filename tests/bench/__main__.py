@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument(
         "--as", dest="masked", choices=("avx2",), help="as on a processor without AVX-512, VNNI and AMX"
     )
-    parser.add_argument("--take", type=Path, metavar="DOCS", help="take figures of another machine, no more")
+    parser.add_argument("--take", type=Path, metavar="DIR", help="take figures of another machine, no more")
     parser.add_argument("--render", action="store_true", help="write the page from the figures that are there, no more")
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp/modelward-bench"), help="what is kept between runs")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures, page and pictures go")

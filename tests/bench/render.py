@@ -29,7 +29,7 @@ machine.
 
 How fast 8-bit integers are multiplied depends on the processor, so every figure is of one kind of processor and has
 its date and commit. A run replaces the figures of its own kind; those of the others stay until such a machine is
-measured again.
+measured again. `python -m tests.bench --take DIR` adds the figures that another machine wrote into DIR.
 """
 
 Body = Callable[[str, dict[str, Any]], str]
@@ -116,13 +116,15 @@ def aims_table(results: Results) -> str:
     kinds = in_order(results)
     found = {kind: aims(kind, results[kind]) for kind in kinds}
     lines: dict[tuple[str, str], dict[str, str]] = {}
+    places: dict[tuple[str, str], int] = {}
     for kind, ours in found.items():
         for aim in ours:
             measured = aim.measured + MET[aim.met] + (" †" if _busy(results[kind][aim.section]) else "")
             lines.setdefault((aim.what, aim.aim), {})[kind] = measured
+            places[aim.what, aim.aim] = list(SECTIONS).index(aim.section)
     if not lines:
         return ""
-    rows = [(what, aim, *(cells.get(kind, "–") for kind in kinds)) for (what, aim), cells in lines.items()]
+    rows = [(*line, *(lines[line].get(kind, "–") for kind in kinds)) for line in sorted(lines, key=places.__getitem__)]
     text = "## Aims\n\n" + tables.table(("", "aim", *(KINDS[kind] for kind in kinds)), rows)
     text += BUSY_NOTE if "†" in text else ""
     for kind in kinds:

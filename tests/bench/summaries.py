@@ -25,7 +25,21 @@ def factors(measured: Measured) -> str:
         for (seconds, clients), found in sorted(cells.items())
     ]
     text = "Clips a second, modelward times the best other server, and which that is:\n\n"
-    return text + table(("clips", "clients", *measured), rows)
+    return text + table(("clips", "clients", *measured), rows) + _cpu(measured)
+
+
+def _cpu(measured: Measured) -> str:
+    """What holds on a busy machine too."""
+    lengths = sorted({cell["clip_seconds"] for section in measured.values() for cell in section["cells"]})
+    rows = []
+    for seconds in lengths:
+        row = [length(seconds)]
+        for section in measured.values():
+            cells = [cell for cell in section["cells"] if cell["clip_seconds"] == seconds]
+            found = [share for cell in cells if (share := sums.cpu_against_least(cell)) is not None]
+            row.append(sums.spread(found).text() if found else "–")
+        rows.append(row)
+    return "\nCPU time a clip, the least of another server over modelward's:\n\n" + table(("clips", *measured), rows)
 
 
 def swaps(measured: Measured) -> str:

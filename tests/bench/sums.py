@@ -72,6 +72,14 @@ def p95_against_best(cell: dict[str, Any]) -> float | None:
     return latencies(cell, OURS)[1] / min(theirs)
 
 
+def cpu_against_least(cell: dict[str, Any]) -> float | None:
+    """The least CPU time a clip of another server over ours; None where nobody else was measured or ours was not."""
+    systems = cell["systems"]
+    taken = {name: [turn["cpu_seconds"] for turn in systems.get(name, [])] for name in (*others(cell), OURS)}
+    ours = taken.pop(OURS)
+    return min(map(statistics.median, taken.values())) / statistics.median(ours) if ours and taken else None
+
+
 def slowed(good: dict[str, Any]) -> float:
     """Median time of answers while something went on, over the usual median."""
     return statistics.median(good["during_seconds"]) / statistics.median(good["usual_seconds"])

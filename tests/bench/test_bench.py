@@ -10,27 +10,11 @@ from typing import Any
 
 import pytest
 from tests.bench import page, render
-from tests.bench.peers.peer import RECOGNIZER
 from tests.bench.precision import FILE, SECTION
-from tests.support import PATIENCE_SECONDS, ended_after, modules
+from tests.support import PATIENCE_SECONDS, ended_after
 
 pytestmark = [pytest.mark.system, pytest.mark.bench]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_the_recognizer_of_the_peers_imports_no_more_than_is_installed_for_it() -> None:
-    imported = (
-        "import sys; before = {*sys.modules}; import tests.bench.peers.recognizer; "
-        "from importlib.metadata import packages_distributions as p; "
-        "print(*{d for m in {m.partition('.')[0] for m in {*sys.modules} - before} for d in p().get(m, ())})"
-    )
-    command = [sys.executable, "-c", imported]
-    child = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": modules()}, capture_output=True, text=True, timeout=PATIENCE_SECONDS
-    )
-    assert child.returncode == 0, child.stderr
-    found = {*child.stdout.split()} - {"modelward", "typing_extensions"}  # msgspec does without the second
-    assert found == {*RECOGNIZER}
 
 
 def measured(tmp_path: Path, *sections: str) -> dict[str, Any]:

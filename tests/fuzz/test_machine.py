@@ -45,6 +45,7 @@ def _with_huge(data: bytes, *numbers: bytes) -> st.SearchStrategy[bytes]:
     st.tuples(_with_huge(LIMIT, b"1000000"), _with_huge(USED, b"500000"), _with_huge(PARTS, b"1000")),
 )
 @example(PRESSURE, VMSTAT, MEMINFO, GROUP, (b"-1", USED, PARTS))
+@example(PRESSURE, VMSTAT, MEMINFO, b"0::/\0/b\n", (LIMIT, USED, PARTS))
 @example(
     PRESSURE.replace(b"123456", b"9" * 400), b"oom_kill " + b"9" * 5000, b"MemAvailable: -1 kB", GROUP, (LIMIT,) * 3
 )

@@ -1,4 +1,4 @@
-"""Eight machines that follow a record in a directory, half of them by https: no feedback, and the same promises.
+"""Five machines that follow a record in a directory, two of them by https: no feedback, and the same promises.
 
 One fleet for all of the file; each test leaves it serving. What is promised whatever carries the record is in
 tests/fleet_promises.py; here is what waves by time, a stick and a web server add.
@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.certificates import server_context
 from tests.fakes.https_site import HttpsSite
 from tests.fleet_house import OTHER_KEY, asked, fleet_of
-from tests.fleet_of_eight import AUTO, CANARY, CUT, KEEPER, PLAIN, Fleet
+from tests.fleet_of_five import CANARY, CUT, PLAIN, Fleet
 from tests.fleet_promises import (  # noqa: F401  # they run here
     test_a_daemon_that_is_killed_at_ten_moments_of_a_fetch_goes_on_where_it_was,
     test_a_full_disk_ends_a_fetch_and_it_goes_on_when_there_is_room,
@@ -45,7 +45,7 @@ class FileFleet(Fleet):
         super().__init__(root)
 
     def followed(self, name: str) -> dict[str, object]:
-        if name not in (AUTO, CUT, KEEPER, PLAIN):
+        if name not in (CUT, PLAIN):
             return {"url": f"file://{self.file}"}
         site = self.road if name == CUT else self.web
         return {"url": f"{site.url}record.json", "ca_file": str(self._authority)}
@@ -92,14 +92,14 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileFleet]:
 def test_a_bad_version_stays_with_the_first_wave_for_as_long_as_the_signed_pause(fleet: FileFleet) -> None:
     before = fleet.serving(CANARY)
     with asked(fleet.machines):
-        bad = fleet.published("canary,keeper", "--pause", "1h", key=OTHER_KEY)
+        bad = fleet.published("canary,plain", "--pause", "1h", key=OTHER_KEY)
         eventually(lambda: fleet_of(fleet.houses[CANARY])["outcome"] == "failed")
-        fleet.await_because(KEEPER, "wave 2 does not open before")
-        assert fleet.houses[CANARY].serves(before) and not fleet.has(KEEPER, bad)
+        fleet.await_because(PLAIN, "wave 2 does not open before")
+        assert fleet.houses[CANARY].serves(before) and not fleet.has(PLAIN, bad)
         fleet.fleet("halt", "--key", fleet.key)
-        fleet.await_because(KEEPER, "the record holds everything")
-        fleet.publish(before, "canary,keeper")
-        fleet.await_all(before, [CANARY, KEEPER])
+        fleet.await_because(PLAIN, "the record holds everything")
+        fleet.publish(before, "canary,plain")
+        fleet.await_all(before, [CANARY, PLAIN])
 
 
 def test_a_web_server_that_hangs_breaks_off_restarts_fails_or_sends_too_much_costs_nothing(fleet: FileFleet) -> None:
@@ -126,7 +126,7 @@ def test_a_record_that_is_gone_changes_nothing_and_a_web_server_without_it_count
     serving, text = {name: fleet.serving(name) for name in fleet.houses}, fleet.record_text()
     with asked(fleet.machines):
         fleet.file.unlink()
-        for name in (AUTO, CUT, KEEPER, PLAIN):
+        for name in (CUT, PLAIN):
             eventually(lambda name=name: "record.json is not there" in fleet_of(fleet.houses[name])["away"])
         assert all(fleet.houses[name].serves(version) for name, version in serving.items())
         fleet.put_record(text)
@@ -148,7 +148,7 @@ def test_a_version_that_came_with_wrong_bytes_is_fetched_again_when_it_is_publis
 
 
 def test_when_a_stolen_key_is_removed_its_numbers_keep_no_other_record_away(fleet: FileFleet) -> None:
-    two = [KEEPER, PLAIN]  # the last test here: all others follow the number of the stolen key for ever
+    two = [CUT, PLAIN]  # the last test here: all others follow the number of the stolen key for ever
     with asked(fleet.machines):
         fleet.publish(fleet.record().version, "100%", "--sequence", MAX_SEQUENCE, "--hold")
         for name in two:
@@ -157,5 +157,5 @@ def test_when_a_stolen_key_is_removed_its_numbers_keep_no_other_record_away(flee
             fleet.change(name, fleet={"public_keys": [public_line(OTHER_KEY.public)]})
         fleet.await_refused("the signature of the record is not good", two)
         fleet.key.write_bytes(secret_file(OTHER_KEY))
-        version = fleet.published("keeper,plain", "--sequence", 1, key=OTHER_KEY)
+        version = fleet.published("cut,plain", "--sequence", 1, key=OTHER_KEY)
         fleet.await_all(version, two)

@@ -1,6 +1,6 @@
 """Whether a sound file is shorter than its own head claims: a part of it was lost on the way. Pure, on bytes.
 
-Only formats whose head tells a length are judged. A claim that is a little too large counts the head itself. One that
+Only formats whose head has a length are judged. A claim that is a little too large counts the head itself. One that
 no upload reaches was written to a pipe. Neither means that anything is missing. Must not read samples.
 """
 
@@ -16,13 +16,13 @@ _CAF_CHUNKS: Final = 64  # that are passed over in search of the sound; there ar
 
 
 def lost_its_end(data: bytes, name: str) -> bool:
-    """Whether the bytes of a file of the kind `name` end before its head says; False where the head does not tell."""
+    """Whether the bytes of a file of the kind `name` end before the length in its head; False where it has none."""
     claimed = _claimed_bytes(data, name)
     return len(data) + _SPARE_BYTES < claimed < _UNKNOWN_BYTES
 
 
 def _claimed_bytes(data: bytes, name: str) -> int:
-    """How long the file is by its own head; 0 where that does not tell."""
+    """How long the file is by its own head; 0 where that has no length."""
     match name:
         case "AIFF":
             return 8 + int.from_bytes(data[4:8], "big")

@@ -3,7 +3,7 @@
 It trusts no header. It reads block by block with a running count, so memory depends on the audio that is really there,
 up to the requested limit. Between two blocks the caller decides whether to continue. Any fault in the bytes is a
 BadAudio with a code and a sentence for the client. Only what cannot be read is refused: a file that lost its end is
-read as far as it goes, and its notes say so.
+read as far as it goes, and its notes report that.
 """
 
 from __future__ import annotations

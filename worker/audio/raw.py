@@ -50,7 +50,7 @@ def type_of_name(name: str) -> str:
 
 
 def parse(data: bytes | bytearray, declared: str) -> wav.Wav:
-    """How to read the bytes, as if a header said so. Raises BadAudio for an impossible rate or number of channels."""
+    """How to read the bytes, as if a header had that. Raises BadAudio for an impossible rate or number of channels."""
     encoding, width, order, rate = _TYPES[_kind(declared)]
     said = dict(_PARAMETER.findall(declared.lower()))
     if said.get("format", "") in _FORMATS:

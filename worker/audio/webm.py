@@ -110,7 +110,7 @@ class _Found:
         self._by_number: dict[int, _Track] = {}
 
     def describe(self, identity: int, data: bytes, start: int, end: int) -> None:
-        """Reads what an element says about its track. Raises BadWebm for more tracks than any recording has."""
+        """Reads what an element has about its track. Raises BadWebm for more tracks than any recording has."""
         if identity == _TRACK:
             if len(self._tracks) == MAX_TRACKS:
                 raise BadWebm("damaged_audio", f"it has more than {MAX_TRACKS} tracks")

@@ -38,7 +38,7 @@ TELLING_SECONDS = 0.1  # a shorter run is timed separately, in several rounds
 
 
 class NotTheSame(Exception):
-    """A form that answers a clip differently from the original; the text says where."""
+    """A form that answers a clip differently from the original; the text gives the place."""
 
 
 class CompileJob(Struct, frozen=True):

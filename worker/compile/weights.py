@@ -28,7 +28,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class BadModelFile(ValueError):
-    """A file that is not an ONNX model, or one whose weights are not where it says."""
+    """A file that is not an ONNX model, or one whose weights are not in the place that it names."""
 
 
 def unpack(source: Path, directory: Path) -> onnx.ModelProto:

@@ -1,7 +1,7 @@
 """The errors of a request as answers: a status, a sentence for the client, a type and a code.
 
 It decides only their form: `{"error": {"message", "type", "code"}}`. OpenAI's routes add the `param` that their clients
-read; those of the Open Inference Protocol answer `{"error": text}`, as that protocol says.
+read; those of the Open Inference Protocol answer `{"error": text}`, as that protocol requires.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Which requests ask for a WebSocket, and the class that speaks it, which is loaded when the first of them comes.
+"""Which requests ask for a WebSocket, and the class for it, which is loaded when the first of them comes.
 
 The library `websockets` costs each start of a worker 40 ms, and most never need it. It is loaded on a thread, as to
-load waits for a disk. Must not speak the protocol. Invariant: what asks for anything else besides is no handshake.
+load waits for a disk. It must not carry out the protocol. Invariant: what asks for anything else besides is no
+handshake.
 """
 
 from __future__ import annotations

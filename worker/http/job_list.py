@@ -1,6 +1,6 @@
 """`GET /v1/jobs`: the jobs that came with the token of the request, the newest first, without their texts.
 
-Without tokens, clients cannot be told apart, and only its id shows a job: there is no list then.
+Without tokens, clients cannot be distinguished, and only its id shows a job: there is no list then.
 Invariant: an answer holds at most MOST_LISTED jobs, and never one of another token.
 """
 

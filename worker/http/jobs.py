@@ -181,7 +181,7 @@ def _unknown() -> ApiError:
 
 
 def no_disk(error: Exception) -> ApiError:
-    """503 with what the disk said."""
+    """503 with the error of the disk."""
     because = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     return ApiError(503, f"cannot read the job: {because}", "no_disk")
 

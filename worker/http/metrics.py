@@ -1,6 +1,6 @@
 """`GET /metrics`: this worker's metrics in Prometheus' text format.
 
-All workers share one listening socket, so each scrape reaches any one of them; the label says which. The daemon has the
+All workers share one listening socket, so each scrape reaches any one of them; the label names it. The daemon has the
 metrics of all of them, with the same names and meanings.
 """
 

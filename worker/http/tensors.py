@@ -248,7 +248,7 @@ def _from_json(entry: Input) -> Array:
     nested: Any = element
     for _ in entry.shape:
         nested = list[nested]
-    # flat, or nested as the shape says: the protocol allows both
+    # flat, or nested by the shape: the protocol allows both
     values, reason = _as(raw, types.GenericAlias(list, element))
     flat = values is not None
     if not flat:

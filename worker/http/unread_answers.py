@@ -18,7 +18,7 @@ SLOW_RATE: Final = 64 * 1024
 
 
 class Unread(Exception):
-    """Too much is unread already; the text says how much."""
+    """Too much is unread already; the text gives the amount."""
 
 
 class SendingAnswer(Protocol):

@@ -142,7 +142,7 @@ def load(directory: Path, *, model: str, threads: int, providers: Sequence[str],
 def made_up(inputs: Sequence[TensorPort]) -> Iterator[tuple[str, dict[str, Array]]]:
     """Inputs of the declared shapes to try, each with its name: zeros and ones, several sizes for free dimensions.
 
-    The graph does not say which numbers it accepts. Raises SessionError when the inputs would be too large.
+    The graph does not show which numbers it accepts. Raises SessionError when the inputs would be too large.
     """
     free = any(size < 0 for port in inputs for size in port.shape)
     for size in _FREE_SIZES if free else _FREE_SIZES[:1]:

@@ -18,7 +18,7 @@ CLIENT_SHARE = 0.5
 
 
 class Crowded(Exception):
-    """Too many wait already; the text says whose."""
+    """Too many wait already; the text names whose."""
 
 
 class AudioShare(Struct, eq=False):

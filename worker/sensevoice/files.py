@@ -24,7 +24,7 @@ _MAX_CMVN_BYTES: Final = 1 << 20
 
 
 class BadSenseVoiceFiles(ValueError):
-    """A version that cannot be used as a SenseVoice model; the text says which file and why."""
+    """A version that cannot be used as a SenseVoice model; the text names the file and the reason."""
 
 
 class ModelFiles(Struct, frozen=True):

@@ -38,7 +38,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class BadArtifact(ValueError):
-    """A directory that is not a whole artifact of ours; the text says which file and why."""
+    """A directory that is not a whole artifact of ours; the text names the file and the reason."""
 
 
 class ArtifactFile(Struct, frozen=True):

@@ -32,7 +32,7 @@ REASONS: Final = {
 
 
 class Faulty(Exception):
-    """A request that is refused because of its head; ends parsing. The text says what is wrong."""
+    """A request that is refused because of its head; ends parsing. The text gives the reason."""
 
 
 class AfterLastRequest(Exception):

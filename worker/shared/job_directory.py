@@ -54,7 +54,7 @@ R = TypeVar("R")
 
 
 class UnreadableJob(Exception):
-    """A record that is damaged or cannot be read; the text says which and why."""
+    """A record that is damaged or cannot be read; the text names it and the reason."""
 
 
 class StoreUsage(Struct, frozen=True):

@@ -46,7 +46,7 @@ def shortened(value: Any, chars: int) -> Any:
 
 
 def _kept(key: str, value: Any, chars: int) -> Any:
-    if key == "exception":  # its last lines tell most
+    if key == "exception":  # its last lines are the most useful
         return str(value)[-chars:]
     return shortened(value, chars)
 

@@ -1,6 +1,6 @@
 """Reads a version's name: the model that it belongs to, its number or date, its suffixes, its forms.
 
-Pure: says nothing of which is newer; the daemon orders by it and a worker answers to it. The first part that is marked
+Pure: does not decide which is newer; the daemon orders by it, and a worker answers to it. The first part that is marked
 with v or is a date counts as the number, else the last plain number; what stands behind it are suffixes. A word that
 is not known (see version_words) belongs to the model.
 """

@@ -1,6 +1,6 @@
 """Files that only have the name of a model's: Git LFS pointers and pages that a server sent in place of a download.
 
-Reads the first bytes of the files that a model consists of, and says what they are and which command helps.
+Reads the first bytes of the files that a model consists of, and reports what they are and which command helps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PAGE: Final = re.compile(
 
 
 class Foreign(Struct, frozen=True):
-    """A file that is something else than its name says. `pointer`: Git LFS's, else a page."""
+    """A file that is something else than its name promises. `pointer`: Git LFS's, else a page."""
 
     name: str
     pointer: bool

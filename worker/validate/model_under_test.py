@@ -18,7 +18,7 @@ _OUT_OF_MEMORY: Final = ("Failed to allocate memory", "bad_alloc", "bad allocati
 
 
 class BadSubject(ValueError):
-    """A model that cannot be loaded or run; the text says which file and why."""
+    """A model that cannot be loaded or run; the text names the file and the reason."""
 
 
 class Subject(Protocol):

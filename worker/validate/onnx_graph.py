@@ -134,7 +134,8 @@ def wrong_operators(model: Any) -> str:
 
 
 def wrong_weights(model: Any, sizes: Mapping[str, int]) -> str:
-    """Why external weights cannot be where the model says, given the version's file sizes by name; "" when they can.
+    """Why external weights cannot be where the model has them, given the version's file sizes by name; "" when they
+    can.
 
     Offsets and lengths as in ONNX's ExternalData: relative file name, bytes from the start, bytes.
     """

@@ -1,6 +1,6 @@
 """Any ONNX model as a model under test: it runs on zeros and on ones of its declared shapes.
 
-The graph does not say which numbers it accepts. So several sizes are tried for free dimensions, and a graph that
+The graph does not show which numbers it accepts. So several sizes are tried for free dimensions, and a graph that
 answers any of them counts as working.
 """
 
@@ -43,7 +43,7 @@ class Tensors:
         return _answers(self._model, self.working_feeds)
 
     def batch_remark(self) -> tuple[bool, str]:
-        """Nothing: the graph does not say which dimension is the batch, if any."""
+        """Nothing: the graph does not show which dimension is the batch, if any."""
         return True, ""
 
     def remark(self) -> str:

@@ -21,7 +21,7 @@ class Place(Struct, frozen=True):
 
 
 class FileTable(Struct):
-    """Rows of one root. `codes` says what is known of each row (see quota.py); `specials` are no regular files."""
+    """Rows of one root. `codes` has what is known of each row (see quota.py); `specials` are no regular files."""
 
     root: str
     device: int = 0

@@ -42,7 +42,7 @@ _UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class Spared(Exception):
-    """The file stays as it is; the text says why."""
+    """The file stays as it is; the text gives the reason."""
 
 
 class Unsupported(Spared):

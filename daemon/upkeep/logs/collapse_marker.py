@@ -3,8 +3,8 @@
 A file system collapses whole blocks, but lines end anywhere. So the line at the cut, and as many after it as the mark
 needs, go to the archive whole. The rest of them at the head of the live file becomes one blank line. Its spaces and
 tabs encode the archive before it and how many bytes were taken. The mark is written before the collapse, and the
-collapse moves it to the head. So after a crash the head alone shows whether the collapse happened. A checksum tells it
-from a blank line of a program. Pure.
+collapse moves it to the head. So after a crash the head alone shows whether the collapse happened. A checksum
+distinguishes it from a blank line of a program. Pure.
 """
 
 from __future__ import annotations

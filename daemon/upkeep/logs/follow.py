@@ -222,7 +222,7 @@ class Follower:
         self._stamp = max((self._stamp, *(a.stamp for a in archives)))
 
     def _look_for_a_cut(self, log: PlainLog, size_bytes: int) -> None:
-        """Whether the file was copied aside and truncated. It may be longer again by now: then an archive tells it.
+        """Whether the file was copied aside and truncated. It may be longer again by now: then an archive shows it.
 
         While a copy is being made, nothing is read: what is cut next is read from the archive.
         """

@@ -2,7 +2,7 @@
 
 The files are what counts: whatever the receiver does, logging, rotation and the event loop do not wait. Lines wait in
 a bounded queue; what finds no room is counted. Passed on is what is logged while this daemon runs. Invariant: one
-sentence says what is wrong now, and none once lines get through.
+sentence names what is wrong now, and none once lines get through.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: FileSy
     """The facts of a live file; None when there is none. Raises Refused for a file of another kind.
 
     What a program that does not append left as a hole, when its log was truncated, does not count as its size.
-    An archive dated after `now` was made while the clock was wrong: the file itself says when it began.
+    An archive dated after `now` was made while the clock was wrong: the file itself shows when it began.
     """
     try:
         found = files.stat(name, dir_fd=dir_fd, follow_symlinks=False)

@@ -1,8 +1,8 @@
 """The last lines of a log as one bounded answer: limits for the bytes read, for each line and for all lines.
 
-It reads only what was there when it began. A line that is too long is cut, and the text says how much is missing. Lines
-that do not fit are left out, the oldest first, and the answer says so. Invariant: as JSON the lines take at most
-ANSWER_BYTES, unless there is only one.
+It reads only what was there when it began. A line that is too long is cut, and the text gives how much is missing.
+Lines that do not fit are left out, the oldest first, and the answer reports that. Invariant: as JSON the lines take at
+most ANSWER_BYTES, unless there is only one.
 """
 
 from __future__ import annotations

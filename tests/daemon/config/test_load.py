@@ -592,3 +592,21 @@ def test_keys_of_the_fleet_that_contradict_each_other_are_named(text: str, key: 
 )
 def test_a_fleet_has_a_record_somewhere(url: str) -> None:
     assert parse(f'[fleet]\nurl = "{url}"\npublic_keys = ["{KEY}"]', "test").fleet.url == url
+
+
+@pytest.mark.parametrize(
+    ("text", "because"),
+    [
+        (
+            "[workers]\ncount = 1\n[workers]\ncount = 2\n",
+            "the table [workers] is there twice (at line 3, column 9);",
+        ),
+        ("[alerts.route]\n[alerts.route]\n", "the table [alerts.route] is there twice (at line 2, column 14); write"),
+        ("[logs]\nkeep = 1\nkeep = 2\n", "a key is there twice (at line 3, column 9); keep one of them"),
+        ("[logs\n", "no TOML: "),
+    ],
+)
+def test_what_was_added_to_a_file_that_has_it_is_named_with_what_helps(text: str, because: str) -> None:
+    with pytest.raises(BadConfig) as bad:
+        parse(text, "here")
+    assert bad.value.mistakes[0].startswith(f"the file: {because}")

@@ -39,7 +39,6 @@ UNUSED = {
     "email.message",
     "greenlet._greenlet",
     "multiprocessing.context",
-    "psutil._common",
     "rich.console",
     "tarfile",
 }

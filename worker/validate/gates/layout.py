@@ -76,7 +76,7 @@ def _judged(context: Context, root: int) -> GateAnswer:
         return context.fails(foreign.sentence(found, context.candidate.path, seen), incomplete=found.passing)
     model_file = KINDS[context.candidate.kind].model_file
     try:
-        model_file(Path(context.candidate.path))  # before gigabytes are copied in vain
+        model_file(Path(context.candidate.path))  # before gigabytes are copied for nothing
     except BadSubject as e:
         deeper = _one_level_deeper(seen, context.candidate.path)
         return context.fails(f"{e}{deeper}", incomplete=not deeper)

@@ -1,8 +1,8 @@
-"""Eight machines that follow one record, whatever carries it: what the tests of each engine have in common.
+"""Five machines that follow one record, whatever carries it: what the tests of each engine have in common.
 
-The clock of one machine is a day late, that of another one a day early. One may be cut off, one has a small disk of its
-own, one takes versions up by itself, one requires signatures of versions. Each has its part as a label, so that a test
-may be about one of them alone.
+CANARY requires signatures of versions. EARLY's clock is a day early, and it has a small disk of its own. LATE's is a
+day late, and it takes versions up by itself. CUT may be cut off. Each has a label, so that a test may be about one of
+them alone: whole daemons are dear.
 """
 
 from __future__ import annotations
@@ -24,14 +24,11 @@ from modelward.daemon.fleet.signature import read_record
 from modelward.worker.shared.minisign_keys import public_line
 
 FAKETIME = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
-CANARY, LATE = named(0, 50, 100), named(2, 50, 100)
-CUT, PLAIN = named(4, 50, 100), named(7, 50, 100)
-EARLY, KEEPER = named(1, 0, 50), named(3, 0, 50)
-FULL, AUTO = named(5, 0, 50), named(6, 0, 50)
-LABELS = {
-    CANARY: "canary", EARLY: "early", LATE: "late", KEEPER: "keeper", CUT: "cut", FULL: "full", AUTO: "auto",
-    PLAIN: "plain",
-}  # fmt: skip
+CANARY = named(0, 50, 100)
+EARLY, LATE, KEEPER, CUT = named(1, 0, 50), named(2, 50, 100), named(3, 0, 50), named(4, 50, 100)
+FULL, AUTO, PLAIN = EARLY, LATE, KEEPER
+"""Their other parts."""
+LABELS = {CANARY: "canary", FULL: "full", AUTO: "auto", PLAIN: "plain", CUT: "cut"}
 ALL = list(LABELS)
 
 
@@ -64,7 +61,7 @@ class Fleet(ABC):
         if moved := {EARLY: "+1d", LATE: "-1d"}.get(name):
             prefix = ("env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME={moved}", "FAKETIME_DONT_FAKE_MONOTONIC=1")
         if name == FULL and self.disk is not None:
-            return machine(self.root, name, first, settings, self.disk.prefix, self.disk.inside(""))
+            return machine(self.root, name, first, settings, (*self.disk.prefix, *prefix), self.disk.inside(""))
         return machine(self.root, name, first, settings, prefix)
 
     # what carries it
