@@ -11,7 +11,7 @@ from modelward.daemon.api import server as admin
 from modelward.daemon.config import load, validators
 from modelward.daemon.config.schema import Config
 from modelward.daemon.controllers import log_downloads
-from modelward.daemon.fleet import acceptance, agent_planner, manifest, record, reports, signature, waves
+from modelward.daemon.fleet import acceptance, agent_planner, https_engine, manifest, record, reports, signature, waves
 from modelward.daemon.health import (
     addresses,
     alert_record,
@@ -36,7 +36,7 @@ from modelward.daemon.panel import (
 )
 from modelward.daemon.panel import server as panel
 from modelward.daemon.state import sequences, store
-from modelward.daemon.system import tcp_listener
+from modelward.daemon.system import steady_reads, tcp_listener
 from modelward.daemon.units import show_duration, show_size
 from modelward.daemon.upkeep.disk import sweeper_process, walk
 from modelward.daemon.upkeep.logs import (
@@ -381,6 +381,12 @@ def _fleet() -> Iterable[Row]:
     yield "a report of a machine", _bytes(reports.MAX_REPORT_BYTES), "refused"
     yield "silence of a machine that is waited for", _time(waves.SEEN_SECONDS), "it is late"
     yield "error of a machine's clock", _time(acceptance.CLOCK_ERROR_SECONDS), "a new record waits for a day"
+    yield (
+        "one answer of a web server with a file",
+        f"{_time(https_engine.FILE_SECONDS)}, or {_time(steady_reads.STILL_SECONDS)} with less than "
+        f"{_bytes(steady_reads.STILL_BYTES)}",
+        "the rest is requested anew",
+    )
     yield "downloads with other bytes than promised", str(agent_planner.MAX_WRONG), "no more for this record"
     yield (
         "numbers of accepted signatures that are remembered",
