@@ -20,7 +20,7 @@ from .nats_names import FLEET, MODELS
 STREAM: Final = f"OBJ_{MODELS}"
 PUBLISHING: Final = f"$KV.{FLEET}.publishing"
 """What a publisher writes to read the server's time; no machine reads it."""
-ABANDONED_SECONDS: Final = 5 * MINUTE
+ABANDONED_SECONDS: Final = 2 * MINUTE
 """An upload whose last chunk is older has ended: it waits for the answer to each chunk, for half a minute at most."""
 MAX_OBJECTS: Final = 1_000_000
 MAX_UPLOADS: Final = 1_000_000

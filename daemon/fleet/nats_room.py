@@ -13,11 +13,11 @@ from typing import Final
 
 from ..errors import Refused
 from ..system.clock import SystemClock
-from ..units import size
+from ..units import size, span
 from .engine import EngineAway
 from .nats_answers import AccountAnswer, ServerAnswer, StreamAnswer, StreamText
 from .nats_connection import NatsConnection
-from .nats_objects import STREAM, server_time, sizes, tidy
+from .nats_objects import ABANDONED_SECONDS, STREAM, server_time, sizes, tidy
 
 LEAST_REST_BYTES: Final = 8 << 20
 MOST_REST_BYTES: Final = 4 << 30
@@ -75,9 +75,9 @@ async def make_room(
     await tidy(connection, wanted, now)
     await limit_versions(connection)
     found = await connection.api(f"STREAM.INFO.{STREAM}", None, StreamAnswer)
-    if (limit := found.config.max_bytes) <= 0 or limit - found.state.bytes >= needed_bytes:
+    if _has_room(found, needed_bytes):
         return
-    most = versions_limit(await account_bytes(connection), found.config.num_replicas) or limit
+    most = versions_limit(await account_bytes(connection), found.config.num_replicas) or found.config.max_bytes
     free = max(0, most - sum(map(stored_bytes, await sizes(connection, least))))
     if free < needed_bytes:
         raise Refused(
@@ -87,3 +87,13 @@ async def make_room(
     told()
     await tidy(connection, least, now)
     await limit_versions(connection)
+    if not _has_room(await connection.api(f"STREAM.INFO.{STREAM}", None, StreamAnswer), needed_bytes):
+        raise Refused(
+            f"cannot publish: no room on the server: {size(needed_bytes)} are needed, and another upload that does not "
+            f"end takes them; what it left is removed after {span(ABANDONED_SECONDS)}: try again then"
+        )
+
+
+def _has_room(stream: StreamAnswer, needed_bytes: int) -> bool:
+    limit = stream.config.max_bytes
+    return limit <= 0 or limit - stream.state.bytes >= needed_bytes

@@ -141,6 +141,20 @@ def test_what_a_killed_publish_left_goes_and_what_is_under_way_stays(server: Nat
     operator(server, work)
 
 
+def test_an_upload_that_just_ended_is_named_where_it_takes_the_room(server: NatsServer, tmp_path: Path) -> None:
+    access = ("--to", server.url, "--credentials", server.directory / "operator.nk", "--key", key_file(tmp_path))
+    assert command("publish", version(tmp_path / "site", "v1", 1), *access)[0] == 0
+
+    async def work(engine: NatsEngine) -> None:
+        stream = (await engine.connection.client()).jetstream(timeout=30)
+        for _ in range(20):
+            await stream.publish(chunks("killed"), os.urandom(1_000_000))
+
+    operator(server, work)
+    status, printed = command("publish", version(tmp_path / "site", "v2", 7), *access)
+    assert status == 1 and "what it left is removed after 2m: try again then" in printed
+
+
 def test_a_stream_of_an_earlier_release_gets_a_limit_and_keeps_what_it_has(server: NatsServer) -> None:
     async def work(engine: NatsEngine) -> None:
         connection = engine.connection
