@@ -259,8 +259,10 @@ class NatsConnection:
             with self._ending(client, subject):
                 return task.result()
         finally:
-            task.cancel()
             self._refusals.pop(subject.lower(), None)
+            if not task.done():  # its end is awaited: the connection may be closed next
+                task.cancel()
+                await asyncio.wait({task}, timeout=1.0)
 
     async def _on_news(self, message: Msg) -> None:
         self.news.set()

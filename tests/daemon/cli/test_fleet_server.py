@@ -128,6 +128,8 @@ def test_a_machine_that_is_expelled_reaches_nothing_and_its_name_may_be_admitted
             await engine.close()
 
     eventually(lambda: asyncio.run(read(stolen)))
+    status, printed = command("status", "--to", server.url, "--credentials", stolen)
+    assert status == 1 and printed.startswith("cannot do that on the server: the credentials are not those of an oper")
     status, printed = command("expel", "shop-1", "--dir", server.directory)
     assert status == 0 and "nats-server --signal reload" in printed and "modelward fleet forget shop-1" in printed
     server.signal(signal.SIGHUP)
