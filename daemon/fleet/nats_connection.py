@@ -163,6 +163,11 @@ class NatsConnection:
             raise why(f"the server refused {subject}: {found.because}")
         return answer
 
+    async def server_release(self) -> tuple[int, int]:
+        """That of the server which answers. Raises EngineAway."""
+        found = (await self.client()).connected_server_version
+        return found.major, found.minor
+
     async def subjects(self, stream: str, pattern: str, most: int) -> list[str]:
         """All subjects of a stream that match. Raises EngineAway, also where there are more than `most`."""
         found = list[str]()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from ..units import MINUTE
 from .engine import EngineAway
-from .nats_answers import ServerAnswer, StoredObject, decoded
-from .nats_connection import NatsConnection
+from .nats_answers import ServerAnswer, StoredObject, StreamAnswer, decoded
+from .nats_connection import NatsConnection, StoredMessage
 from .nats_names import FLEET, MODELS
 
 STREAM: Final = f"OBJ_{MODELS}"
@@ -22,6 +22,8 @@ PUBLISHING: Final = f"$KV.{FLEET}.publishing"
 """What a publisher writes to read the server's time; no machine reads it."""
 ABANDONED_SECONDS: Final = 2 * MINUTE
 """An upload whose last chunk is older has ended: it waits for the answer to each chunk, for half a minute at most."""
+RIGHT_COUNTS: Final = (2, 10)
+"""Debian's 2.9.10 counts wrongly; no later release of 2.9 was tried."""
 MAX_OBJECTS: Final = 1_000_000
 MAX_UPLOADS: Final = 1_000_000
 
@@ -44,13 +46,13 @@ async def tidy(connection: NatsConnection, wanted: Iterable[str], now: float) ->
             named.add(chunks(about.nuid))
         elif name:
             if about is not None:
-                await _purge(connection, chunks(about.nuid))
+                await _remove_chunks(connection, chunks(about.nuid))
                 named.add(chunks(about.nuid))
             await _purge(connection, subject)
             removed += 1
     for subject in uploads if readable else ():
         if subject not in named and await _ended(connection, subject, now):
-            await _purge(connection, subject)
+            await _remove_chunks(connection, subject)
             removed += 1
     return removed
 
@@ -105,3 +107,34 @@ async def _ended(connection: NatsConnection, subject: str, now: float) -> bool:
 
 async def _purge(connection: NatsConnection, subject: str) -> None:
     await connection.api(f"STREAM.PURGE.{STREAM}", {"filter": subject}, ServerAnswer)
+
+
+async def _remove_chunks(connection: NatsConnection, subject: str) -> None:
+    """An old server goes on counting what a purge removed, until it is started again: there each one is deleted."""
+    if await connection.server_release() < RIGHT_COUNTS:
+        async for sequence in _sequences(connection, subject):
+            await connection.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": sequence, "no_erase": True}, ServerAnswer)
+    await _purge(connection, subject)
+
+
+async def _sequences(connection: NatsConnection, subject: str) -> AsyncIterator[int]:
+    """The numbers of an upload's messages. Mostly no others lie between them, and none but two are read."""
+    info = await connection.api(f"STREAM.INFO.{STREAM}", {"subjects_filter": subject}, StreamAnswer)
+    count = (info.state.subjects or {}).get(subject, 0)
+    first, last = await _next(connection, subject, 1), await connection.last(STREAM, subject)
+    if first is None or last is None:
+        return
+    if last.sequence - first.sequence + 1 == count:
+        for sequence in range(first.sequence, last.sequence + 1):
+            yield sequence
+        return
+    found: StoredMessage | None = first
+    while found is not None:
+        yield found.sequence
+        found = await _next(connection, subject, found.sequence + 1)
+
+
+async def _next(connection: NatsConnection, subject: str, sequence: int) -> StoredMessage | None:
+    async for found in connection.messages(STREAM, [{"seq": sequence, "next_by_subj": subject}]):
+        return found
+    return None

@@ -18,6 +18,7 @@ from modelward.daemon.fleet.nats_connection import NatsAccess
 from modelward.daemon.fleet.nats_engine import NatsEngine
 from modelward.daemon.fleet.nats_names import MODELS
 from modelward.daemon.fleet.nats_objects import ABANDONED_SECONDS, STREAM, chunks, server_time, tidy
+from modelward.daemon.fleet.nats_publisher import prepare
 from modelward.daemon.fleet.nats_room import LEAST_REST_BYTES, MOST_REST_BYTES, limit_versions, versions_limit
 from modelward.daemon.fleet.reports import MachineReport
 from modelward.daemon.fleet.waves import WaveProgress
@@ -137,6 +138,22 @@ def test_what_a_killed_publish_left_goes_and_what_is_under_way_stays(server: Nat
     async def kept(engine: NatsEngine) -> list[str]:
         text = (await engine.record()).decode()
         return [text.partition(f"object:{MODELS}/")[2].partition('\\"')[0]]
+
+    operator(server, work)
+
+
+def test_what_was_removed_no_longer_counts_for_the_account(server: NatsServer) -> None:
+    async def work(engine: NatsEngine) -> None:
+        connection = engine.connection
+        await prepare(connection)
+        stream = (await connection.client()).jetstream(timeout=30)
+        now = await server_time(connection) + ABANDONED_SECONDS
+        for _ in range(4):  # more than the account has, taken together
+            for name in ("one", "other", "one", "one"):
+                for _ in range(3):
+                    await stream.publish(chunks(name), os.urandom(1_000_000))
+            assert await tidy(connection, [], now + ABANDONED_SECONDS) == 2
+        assert not await connection.subjects(STREAM, f"$O.{MODELS}.C.*", 9)
 
     operator(server, work)
 
