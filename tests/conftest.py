@@ -52,12 +52,20 @@ LONGEST = (
     "tests/system/test_compiled.py",
     "tests/system/test_arrivals.py",
     "tests/system/test_jobs.py",
+    "tests/system/test_workers_die.py",
+    "tests/system/test_outside_cleaners.py",
+    "tests/system/test_settings.py",
+    "tests/system/test_upkeep_attacks.py",
     "tests/system/",
     "tests/test_documents.py",
     "tests/daemon/cli/test_demo.py",
     "tests/worker/",
     "tests/fuzz/",
 )
+
+
+SEPARATE = ("tests/system/test_not_judged.py", "tests/system/test_state_disk.py", "tests/system/test_stuck_run.py")
+"""Long files in which each test has a house of its own."""
 
 
 def company(nodeid: str) -> str:
@@ -68,6 +76,8 @@ def company(nodeid: str) -> str:
     which takes its usual port where it is free.
     """
     file, _, test = nodeid.partition("::")
+    if file in SEPARATE:
+        return nodeid
     if file == "tests/daemon/cli/test_demo.py" or test == "test_what_a_page_says_to_type_works[README.md]":
         return "a demo on its usual port"
     if file.startswith("tests/browser/"):

@@ -45,12 +45,16 @@ def take(db: sqlite3.Connection, kind: str, name: str, row: TakenRow, now: float
 
 
 def newest(db: sqlite3.Connection, kind: str) -> TakenRow | None:
-    """The row with the highest number; of equal ones, the last."""
+    """The row with the highest number; of equal ones, the last. Raises sqlite3.DatabaseError for a damaged one."""
     row = db.execute(
         "SELECT digest, sequence, issued, content FROM taken WHERE kind = ? ORDER BY sequence DESC, time DESC LIMIT 1",
         (kind,),
     ).fetchone()
-    return None if row is None else TakenRow(*row)
+    if row is None:
+        return None
+    if not all(map(isinstance, row, (str, int, float, str))):  # a file that is damaged keeps no types
+        raise sqlite3.DatabaseError("a row of the numbers that were taken is damaged")
+    return TakenRow(*row)
 
 
 def digests(db: sqlite3.Connection, kind: str, name: str) -> tuple[str, ...]:

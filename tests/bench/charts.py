@@ -10,7 +10,6 @@ from tests.bench.precision import SECTION, Precision
 from tests.bench.tables import length
 from tests.bench.timeline import timeline
 
-CLIENTS = 4
 TRACE_SECONDS = 4.0
 
 
@@ -19,7 +18,7 @@ def pictures(results: Results) -> dict[str, str]:
     found = {}
     for kind, sections in results.items():
         for precision, name in SECTION.items():
-            if name in sections:
+            if name in sections and sums.drawn(sections[name]):
                 found[PICTURE.format(name, kind)] = _serving(precision, KINDS[kind], sections[name])
         if "sharing" in sections:
             found[PICTURE.format("sharing", kind)] = _sharing(KINDS[kind], sections["sharing"])
@@ -30,7 +29,7 @@ def pictures(results: Results) -> dict[str, str]:
 
 def _serving(precision: Precision, kind: str, section: dict[str, Any]) -> str:
     """Seconds of audio transcribed a second: clips of all lengths on one scale."""
-    cells = [cell for cell in section["cells"] if cell["clients"] == CLIENTS]
+    cells = sums.drawn(section)
     series: dict[str, list[float | None]] = {}
     edges: dict[str, list[tuple[float, float] | None]] = {}
     for name, facts in section["systems"].items():
@@ -42,7 +41,7 @@ def _serving(precision: Precision, kind: str, section: dict[str, Any]) -> str:
         series[facts["title"]] = [s.median * scale if s else None for s, scale in pairs]
         edges[facts["title"]] = [(s.low * scale, s.high * scale) if s else None for s, scale in pairs]
     groups = [f"clips of {length(cell['clip_seconds'])}" for cell in cells]
-    title = f"Serving {CLIENTS} clients, {precision}, {kind}"
+    title = f"Serving {sums.DRAWN_CLIENTS} clients, {precision}, {kind}"
     return svg.bars(title, "seconds of audio a second", groups, series, decimals=0, spread=edges)
 
 

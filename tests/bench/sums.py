@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tests.bench.load import percentile
 
+DRAWN_CLIENTS = 4
 OURS, LIMITS = "modelward", ("bare", "pipeline", "bare-original")
 
 
@@ -31,6 +32,11 @@ def spread(values: Sequence[float]) -> Spread:
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     """Round by round."""
     return spread([a / b if b else 0.0 for a, b in zip(ours, theirs, strict=False)])
+
+
+def drawn(section: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cells that a picture of serving shows: of one number of clients."""
+    return [cell for cell in section["cells"] if cell["clients"] == DRAWN_CLIENTS]
 
 
 def rate(cell: dict[str, Any], name: str) -> list[float]:

@@ -36,7 +36,7 @@ def picture(words: str, section: str, kind: str) -> str:
 def serving(precision: Precision, kind: str, section: dict[str, Any]) -> str:
     facts, cells = section["systems"], section["cells"]
     words = f"Clips a second of each server, {precision}"
-    parts = [_WEIGHTS[precision], picture(words, SECTION[precision], kind)]
+    parts = [_WEIGHTS[precision], *([picture(words, SECTION[precision], kind)] if sums.drawn(section) else [])]
     parts.append(setups(facts))
     if any(cell["clip_seconds"] > LONG_SECONDS for cell in cells):
         parts.append(

@@ -224,6 +224,13 @@ def test_each_precision_has_a_section_and_a_picture_of_its_own() -> None:
         assert f"Serving 4 clients, {one}, VNNI" in pictures[name]
 
 
+def test_there_is_no_picture_where_nothing_of_it_was_measured() -> None:
+    systems = {name: {"title": name} for name in ("modelward", "other", "bare")}
+    alone = section(machine("avx2"), systems=systems, cells=[cell(5.0, 1, modelward=[2], other=[1], bare=[1])])
+    assert charts.pictures({"avx2": {"serving": alone}}) == {}
+    assert "![" not in render.page({"avx2": {"serving": alone}})
+
+
 def test_a_version_is_served_in_the_precision_of_its_file(tmp_path: Path) -> None:
     for one, file in precision.FILE.items():
         (tmp_path / one).mkdir()

@@ -63,9 +63,6 @@ class SimulatedMachine:
         """When its network goes next."""
         return min((start for start, _ in self.away if start > now), default=FOR_EVER)
 
-    def back_at(self, now: float) -> float:
-        return next((end for start, end in self.away if start <= now < end), now)
-
     def last_seen(self, now: float) -> float:
         """When a report of it was last received: it reports each minute while it is reachable."""
         return next((start for start, end in self.away if start <= now < end), now)

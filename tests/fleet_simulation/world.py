@@ -43,7 +43,6 @@ class Work:
 
     plans: int = 0
     keeper_steps: int = 0
-    keeper_reads: int = 0
     reports: int = 0
     wakes: int = 0
     fetches: int = 0
@@ -142,7 +141,6 @@ class Fleet:
             return
         record = max(self.records.values(), key=lambda each: each.record.sequence).record
         self.work.keeper_steps += 1
-        self.work.keeper_reads += len(self.machines)
         step = next_step(record, self.progress, self.received(), self.now)
         if step.do == "open":
             self._check_open(record, step.wave)

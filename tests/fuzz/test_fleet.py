@@ -49,7 +49,7 @@ RECORD = encode_record(WHOLE)
 FIELDS: dict[str, Any] = json.loads(RECORD)
 SIGNED = sign_record(WHOLE, KEY)
 CARRIED: dict[str, Any] = json.loads(SIGNED)
-REPORT = MachineReport("shop-1", ("canary",), 7, 1, "serving", "why", "v2", "d", "host", "0.9", "Xeon", 5, 6, 7.5, 300)
+REPORT = MachineReport("shop-1", ("canary",), 7, 1, "serving", "why", "v2", "d", "host", "0.9", "Xeon", 5, 6, 300)
 
 
 def canonical(value: Any) -> bytes:

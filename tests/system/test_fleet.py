@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.fleet_house import OTHER_KEY, NatsServer, Road, asked, command, fleet_of
-from tests.fleet_of_five import ALL, AUTO, CANARY, CUT, KEEPER, PLAIN, Fleet
+from tests.fleet_of_eight import ALL, AUTO, CANARY, CUT, KEEPER, PLAIN, Fleet
 from tests.fleet_promises import (  # noqa: F401  # they run here
     test_a_daemon_that_is_killed_at_ten_moments_of_a_fetch_goes_on_where_it_was,
     test_a_full_disk_ends_a_fetch_and_it_goes_on_when_there_is_room,
@@ -114,8 +114,8 @@ def test_a_wave_opens_when_the_one_before_succeeded(fleet: NatsFleet) -> None:
     opened = fleet.opened(name)
     assert [text.partition(" of ")[0] for text in opened] == ["the first wave opens without a condition", "1", "2"]
     status = json.loads(fleet.fleet("status", "--json"))
-    assert status["overview"]["versions"] == {name: 5}
-    assert [wave["serving"] for wave in status["overview"]["waves"]] == [1, 2, 2]
+    assert status["overview"]["versions"] == {name: len(ALL)}
+    assert [wave["serving"] for wave in status["overview"]["waves"]] == [1, 2, 5]
 
 
 def test_a_version_that_is_bad_for_one_label_halts_at_its_wave_and_all_go_back(fleet: NatsFleet) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.certificates import server_context
 from tests.fakes.https_site import HttpsSite
 from tests.fleet_house import OTHER_KEY, asked, fleet_of
-from tests.fleet_of_five import CANARY, CUT, PLAIN, Fleet
+from tests.fleet_of_eight import CANARY, CUT, PLAIN, Fleet
 from tests.fleet_promises import (  # noqa: F401  # they run here
     test_a_daemon_that_is_killed_at_ten_moments_of_a_fetch_goes_on_where_it_was,
     test_a_full_disk_ends_a_fetch_and_it_goes_on_when_there_is_room,

@@ -6,9 +6,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from tests.fakes.clock import FakeClock
 
-from modelward.daemon.state import database_file
+from modelward.daemon.state import database_file, sequences
 from modelward.daemon.state import rows as state_rows
 from modelward.daemon.state.sequences import MAX_ROWS, RECORD, VERSION, TakenRow
 from modelward.daemon.state.store import Store
@@ -58,3 +59,11 @@ def test_a_file_of_an_earlier_release_is_read_and_gets_the_table(tmp_path: Path)
     with opened(tmp_path) as store:
         store.take_version("v2", "aa", 1)
         assert (store.held(), store.highest_sequence()) == ({"v1": "of before"}, 1)
+
+
+def test_a_damaged_row_is_an_error_of_the_database_and_no_number() -> None:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE taken (kind, name, digest, sequence, issued, content, time)")  # keeps no types
+        db.execute("INSERT INTO taken VALUES (?, '', 'd', 7, 1.5, x'ff', 0)", (RECORD,))
+        with pytest.raises(sqlite3.DatabaseError, match="damaged"):
+            sequences.newest(db, RECORD)

@@ -1,8 +1,8 @@
-"""Five machines that follow one record, whatever carries it: what the tests of each engine have in common.
+"""Eight machines that follow one record, whatever carries it: what the tests of each engine have in common.
 
 CANARY requires signatures of versions. EARLY's clock is a day early, and it has a small disk of its own. LATE's is a
-day late, and it takes versions up by itself. CUT may be cut off. Each has a label, so that a test may be about one of
-them alone: whole daemons are dear.
+day late, and it takes versions up by itself. CUT may be cut off. Three more are shops like any other. Each of the first
+five has a label of its own, so that a test may be about one of them alone: whole daemons are dear.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ EARLY, LATE, KEEPER, CUT = named(1, 0, 50), named(2, 50, 100), named(3, 0, 50), 
 FULL, AUTO, PLAIN = EARLY, LATE, KEEPER
 """Their other parts."""
 LABELS = {CANARY: "canary", FULL: "full", AUTO: "auto", PLAIN: "plain", CUT: "cut"}
+LABELS |= {named(number, 50, 100): "shop" for number in (5, 6, 7)}
 ALL = list(LABELS)
 
 
