@@ -64,7 +64,9 @@ class NatsServer:
     """The server, with a port and a store of its own. The configuration is the one that is shipped; without a
     `certificate`, which has its key too, there is no TLS."""
 
-    def __init__(self, directory: Path, certificate: Path | None = None, program: str = "") -> None:
+    def __init__(
+        self, directory: Path, certificate: Path | None = None, program: str = "", storage: str = "1GB"
+    ) -> None:
         self.program = program or nats_server()
         self.directory, self.port = directory, free_port()
         directory.mkdir(parents=True, exist_ok=True)
@@ -73,12 +75,12 @@ class NatsServer:
         if certificate is None:
             begin = text.index("tls {")
             text = text[:begin] + text[text.index("}", begin) + 1 :]
-        for file in ("fleet.crt", "fleet.key"):
+        for file in ("server.crt", "server.key"):
             text = text.replace(f"/etc/nats/{file}", str(certificate))
         for shipped, ours in (
             ("0.0.0.0:4222", f"127.0.0.1:{self.port}"),
             ("/var/lib/nats", str(directory / "js")),
-            ("50GB", "1GB"),
+            ("50GB", storage),
             ("max_connections: 100000", "max_connections: 1000"),
         ):
             assert shipped in text

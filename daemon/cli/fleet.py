@@ -19,7 +19,7 @@ from .options import json_option, socket_option
 from .render import clean
 
 KEY: Final = "modelward-fleet.key"
-WORDS: Final = ("keygen", "publish", "status", "drift", "halt", "resume", "back", "forget", "admit")
+WORDS: Final = ("keygen", "publish", "status", "drift", "halt", "resume", "back", "forget", "admit", "expel")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=WORDS,
         help="keygen: make a key; publish VERSION: machines are to serve it; status: how far they are; drift: which "
         "serve something else; halt: no machine begins any more; resume: go on; back: to the version before; "
-        "forget MACHINE: it is no more; admit NAME: a client of the server, with its rights",
+        "forget MACHINE: its report; admit NAME: a client of the server, with its rights; expel NAME: takes them away",
     )
     parser.add_argument(
         "version",
@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--key", metavar="FILE", type=some_path, default=Path(KEY), help=f"the secret key (default {KEY})"
     )
     parser.add_argument(
-        "--source", metavar="URL", action="append", default=[], help="publish: where the version's files lie otherwise"
+        "--source", metavar="URL", action="append", default=[], help="publish: where the version's files lie besides"
     )
     parser.add_argument("--waves", metavar="LIST", default="100%", help="like canary,5%%,25%%,100%% (default 100%%)")
     parser.add_argument(
@@ -70,7 +70,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--role", choices=("machine", "keeper", "operator"), default="machine", help="admit: its rights"
     )
-    parser.add_argument("--dir", metavar="DIR", type=Path, default=Path("."), help="admit: where its files are written")
+    parser.add_argument(
+        "--dir", metavar="DIR", type=Path, default=Path("."), help="admit, expel: where the files of users are"
+    )
     json_option(parser)
     socket_option(parser)
 
@@ -79,10 +81,10 @@ def run(args: argparse.Namespace) -> int:
     """0 done, 1 refused, or `drift` found some; 2 for options that cannot be; 3 no daemon."""
     if args.what == "keygen":
         return _keygen(args.key)
-    if args.what == "admit":
-        from .fleet_admit import admit
+    if args.what in ("admit", "expel"):
+        from .fleet_admit import admit, expel
 
-        return admit(args.version, args.role, args.dir)
+        return expel(args.version, args.dir) if args.what == "expel" else admit(args.version, args.role, args.dir)
     from ..config.fleet_checks import is_nats
     from . import fleet_publish, fleet_status
 

@@ -138,7 +138,7 @@ def _draft(
 
     def drafted(sequence: int, bucket: str) -> FleetRecord:
         place = f"{directory.name}-{files.sha256[:12]}{files.signature_sha256[:4]}"
-        places = sources or [f"object:{bucket}/{place}", *args.source]
+        places = sources or [*args.source, f"object:{bucket}/{place}"]
         return publishing.drafted(
             directory.name,
             files,

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ...worker.shared.minisign_keys import SecretKey
 from ..errors import Refused
-from ..fleet.engine import EngineAway, KeptRecord
+from ..fleet.engine import EngineAway, KeptRecord, NoRight, NotOffered
 from ..fleet.engines import nats_engine
 from ..fleet.manifest import names
 from ..fleet.nats_names import MODELS, OPERATOR
@@ -76,20 +76,56 @@ def publish(place: FleetPlace, directory: Path, key: SecretKey, draft: Draft, se
         if not sequence and 2 * len(above) > len(reports):
             raise Refused(f"cannot publish: {_followed(above)}; if that is right, --sequence N gives a higher number")
         record = draft(number, MODELS)
-        into = record.sources[0].partition("/")[2]
         text = sign_record(record, key)
-        await nats_publisher.upload(
-            engine.connection, directory, names(directory), into, lambda name: say(f"sends {clean(name)}")
-        )
+        await _send(engine, record, directory, key)
         await _keep(engine, text, kept)
-        earlier = [read_record(each) for each in await engine.records()]
-        wanted = [source.partition("/")[2] for each in earlier if each is not None for source in each.sources]
-        await nats_publisher.tidy(engine.connection, wanted)
         if above:
             say(f"{_followed(above)}, and do not follow number {number}", file=sys.stderr)
         return record
 
     return on_server(place, work)
+
+
+async def _send(engine: NatsEngine, record: FleetRecord, directory: Path, key: SecretKey) -> None:
+    """Puts the files onto the server, after what no record wants is removed."""
+    from ..fleet import nats_publisher, nats_room
+
+    connection, files = engine.connection, names(directory)
+    into = _directories([record])[-1]
+    texts = await engine.records()
+    kept = [found for found in map(read_record, texts) if found is not None]
+    last = kept[-1:]
+    if own := [opened for text in texts if (opened := _opened(text, key)) is not None]:
+        with suppress(BadRecord):  # there is none
+            last.append(former(own))
+    if not await nats_room.limit_versions(connection):
+        say(
+            "the server's account has no limit: when versions fill its storage, nothing can be halted any more; "
+            "give the account max_file in nats.conf",
+            file=sys.stderr,
+        )
+    await nats_room.make_room(
+        connection,
+        await nats_publisher.missing_bytes(connection, directory, files, into),
+        [into, *_directories(kept)],
+        [into, *_directories(last)],
+        lambda: say("there is little room: only what the present and the former record want stays", file=sys.stderr),
+    )
+    await nats_publisher.upload(connection, directory, files, into, lambda name: say(f"sends {clean(name)}"))
+
+
+def _directories(records: Sequence[FleetRecord]) -> list[str]:
+    """Where their files lie in the object store."""
+    sources = [source for each in records for source in each.sources if source.startswith("object:")]
+    return [source.partition("/")[2] for source in sources]
+
+
+def _opened(text: bytes, key: SecretKey) -> FleetRecord | None:
+    """A record that this key signed; None for another one."""
+    try:
+        return open_record(text, [key.public]).record
+    except BadRecord:
+        return None
 
 
 def _last_number(kept: KeptRecord, key: SecretKey, wanted: int) -> int:
@@ -133,14 +169,12 @@ def again(
     """
 
     async def work(engine: NatsEngine) -> FleetRecord:
-        kept, published = await engine.kept_record(), list[FleetRecord]()
+        kept = await engine.kept_record()
         if not kept.revision:
             raise BadRecord("the server has no record")
         present = open_record(kept.text, [key.public]).record
-        for text in await engine.records():
-            with suppress(BadRecord):
-                published.append(open_record(text, [key.public]).record)
-        earlier = [each for each in published if each.sequence < present.sequence]
+        published = [_opened(text, key) for text in await engine.records()]
+        earlier = [each for each in published if each is not None and each.sequence < present.sequence]
         record = make(present, former([*earlier, present], version))
         await _keep(engine, sign_record(record, key), kept)
         return record
@@ -211,5 +245,9 @@ def on_server(place: FleetPlace, work: Callable[[NatsEngine], Awaitable[T]]) -> 
 
     try:
         return asyncio.run(run())
+    except NotOffered as e:
+        raise Refused(f"cannot find a fleet on the server, which answers: {e}") from e
+    except NoRight as e:
+        raise Refused(f"cannot do that on the server: {e}") from e
     except EngineAway as e:
         raise Refused(f"cannot reach the fleet: {e}") from e

@@ -79,7 +79,8 @@ class HelpFormatter(argparse.HelpFormatter):
         return super()._format_text(local_text(text))
 
     def _expand_help(self, action: argparse.Action) -> str:
-        return label(super()._expand_help(action))
+        text = action.help or ""
+        return label(text).replace("%%", "%") if "%%" in text else label(super()._expand_help(action))
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return super()._split_lines(text, width) if text.isascii() else broken(text, width)

@@ -99,7 +99,8 @@ class Fleet(RepeatedStep):
         from ..fleet.engines import engine
         from ..fleet.machine_name import machine_name
         from ..fleet.membership import FleetMachine
-        from .fleet_agent import FleetAccess, FleetAgent
+        from .fleet_agent import FleetAgent
+        from .fleet_local import FleetAccess
 
         name = await asyncio.to_thread(machine_name, wanted.name)
         try:
@@ -161,7 +162,7 @@ class Fleet(RepeatedStep):
         if agent.away_seconds >= fleet.alert_after:
             found.append(Figure("fleet_away", 1.0, "", agent.away[:_REASON_CHARS]))
         blocked = step.because if step is not None and step.outcome == "blocked" else ""
-        if because := agent.refused or blocked:
+        if because := agent.refused or blocked or agent.not_keeper:
             found.append(Figure("fleet_blocked", 1.0, "", because[:_REASON_CHARS]))
         if agent.kept is not None and agent.kept.step.progress.halted:
             found.append(Figure("fleet_halted", 1.0, "", agent.kept.step.because[:_REASON_CHARS]))

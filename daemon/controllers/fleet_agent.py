@@ -15,18 +15,17 @@ from math import inf
 from typing import Any, Final
 
 import structlog
-from msgspec import Struct, convert
+from msgspec import convert
 from msgspec.structs import astuple
 
 from ...worker.shared.installed_release import RELEASE
 from ...worker.shared.minisign import PublicKey, parse_key
 from ...worker.shared.unreadable import UNREADABLE
 from ..answers.fleet import FleetAnswer
-from ..config.load import Config
 from ..config.local_times import zone_of
 from ..fleet.acceptance import LastTaken, accept, in_force
 from ..fleet.agent_planner import AgentFacts, AgentStep, BegunRecord, plan, poll_delay, retry_delay
-from ..fleet.engine import EngineAway, FeedbackEngine, NotOffered, RecordEngine
+from ..fleet.engine import EngineAway, FeedbackEngine, NoRight, NotOffered, RecordEngine
 from ..fleet.engines import with_feedback
 from ..fleet.keeper import Keeper, KeeperView
 from ..fleet.membership import FleetMachine, wave_of
@@ -36,35 +35,18 @@ from ..fleet.signature import NotSigned, SignedRecord, open_record
 from ..fleet.waves import WaveProgress
 from ..models.activation_policy import FLEET_WANTS, ActivationRequest
 from ..models.snapshot import RootAbsent
-from ..state.async_store import AsyncStore
 from ..state.sequences import TakenRow
-from ..system.clock import Clock
 from ..units import MINUTE
-from .activation import Activation
-from .fleet_local import held_by_operator, local_version, manifest_sha256, processor
+from .fleet_local import FleetAccess, held_by_operator, local_version, manifest_sha256, processor
 from .fleet_part import FleetPart
 from .fleet_reports import record_report, rollout_report
 from .pending_command import PendingCommand
-from .validation import Validation
-from .wakeups import Wakeups
 
 BEGUN: Final = "fleet_begun"
 WAKES_A_MINUTE: Final = 4
 """Whoever may send on the server can wake machines; more often than this they read at their own times."""
 MAX_STEPS: Final = 4
 """So many steps follow one another at once."""
-
-
-class FleetAccess(Struct, frozen=True):
-    """The parts of the daemon that the agent reads and uses."""
-
-    config: Callable[[], Config]
-    clock: Clock
-    validation: Validation
-    activation: Activation
-    async_store: AsyncStore
-    wakeups: Wakeups
-    rename: Callable[..., None]
 
 
 class FleetAgent:
@@ -93,7 +75,7 @@ class FleetAgent:
         self._reported: tuple[Any, ...] = ()
         self._manifests: tuple[str, str] = ("", "")
         self._processor = ""
-        self.away = self.refused = self.missing = ""
+        self.away = self.refused = self.missing = self.not_keeper = ""
         self.step_taken: AgentStep | None = None
         self.kept: KeeperView | None = None
 
@@ -218,10 +200,16 @@ class FleetAgent:
 
     async def _keep(self, keeper: bool) -> None:
         """As the keeper, opens waves. Raises EngineAway."""
+        self.kept, self.not_keeper = None, ""
         if not keeper or self._keeper is None or self._signed is None:
-            self.kept = None
             return
-        self.kept = await self._keeper.step(self._signed.record)
+        try:
+            self.kept = await self._keeper.step(self._signed.record)
+        except NoRight:  # what it does as a machine of the fleet is not affected
+            self.not_keeper = (
+                "fleet.keeper is set, and this machine was not admitted as a keeper: the server needs "
+                f"`modelward fleet admit {self.machine.name} --role keeper`"
+            )
         if self.kept is None:
             return
         step = self.kept.step
@@ -398,7 +386,7 @@ class FleetAgent:
             self._part.bytes,
             round(self.away_seconds, 1),
             self.away,
-            self.refused,
+            self.refused or self.not_keeper,
             record_report(record) if record is not None else None,
             rollout_report(self.kept) if self.kept is not None else None,
         )

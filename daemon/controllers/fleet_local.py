@@ -8,15 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from msgspec import Struct
+
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
+from ..config.load import Config
 from ..fleet.agent_planner import LocalVersion
 from ..models.activation_policy import FLEET_CHOSE
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
+from ..state.async_store import AsyncStore
+from ..system.clock import Clock
 from ..system.safe_read import kernel_text, open_regular
 from .activation import Activation
+from .validation import Validation
+from .wakeups import Wakeups
+
+
+class FleetAccess(Struct, frozen=True):
+    """The parts of the daemon that the agent reads and uses."""
+
+    config: Callable[[], Config]
+    clock: Clock
+    validation: Validation
+    activation: Activation
+    async_store: AsyncStore
+    wakeups: Wakeups
+    rename: Callable[..., None]
 
 
 def local_version(entry: CatalogEntry | None, same: bool, activation: Activation) -> LocalVersion | None:

@@ -21,6 +21,7 @@ from msgspec import Struct
 from ..config.load import Config
 from ..fleet.agent_planner import FetchedPart, retry_delay, wrong_delay
 from ..fleet.engine import EngineAway, RecordEngine
+from ..fleet.engines import web_engine
 from ..fleet.fetching import Fetching, WrongBytes
 from ..fleet.part_area import PartArea
 from ..fleet.record import FleetRecord
@@ -55,6 +56,7 @@ class FleetPart:
         happened: Callable[[], None],
     ) -> None:
         self._config, self._clock, self._engine, self._machine = config, clock, engine, machine
+        self._web = web_engine(engine, config().fleet.ca_file, clock)
         self._rename, self._happened = rename, happened
         self._log = structlog.get_logger("fleet")
         self._task: asyncio.Task[None] | None = None
@@ -102,6 +104,7 @@ class FleetPart:
                 self._area(),
                 record,
                 self._clock,
+                web=self._web,
                 max_rate=self._config().fleet.max_rate,
                 require_room=partial(_require_room, self._config().models.root, self._config().disk.min_free.of),
             )

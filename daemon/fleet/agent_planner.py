@@ -13,6 +13,7 @@ import zoneinfo
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...worker.shared.moments import moment_text
 from ...worker.shared.quantities import size
@@ -130,9 +131,12 @@ def _with_version(
     if version.state == "rejected":
         attempt = progress.attempt if progress is not None and progress.sequence == record.sequence else 1
         new = facts.begun.sequence != record.sequence  # published again, or after a hold: it is tried once more
-        if (new or attempt > begun.attempt) and _not_yet(record, progress, facts, begun, now) is None:
+        wait = _not_yet(record, progress, facts, begun, now)
+        if wait is None and (new or attempt > begun.attempt):
             again = BegunRecord(record.sequence, attempt)
             return AgentStep("judge_again", "judging", f"{record.version} is judged again", again)
+        if wait is not None and new:
+            return replace(wait, begun=facts.begun)  # so that it is still new when its wave opens
         return AgentStep("nothing", "failed", version.because, begun)
     if version.live:
         return AgentStep("nothing", "serving", f"serves {record.version}", begun)

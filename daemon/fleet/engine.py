@@ -27,6 +27,10 @@ class NotOffered(EngineAway):
     """The engine answers, and has no such record or file."""
 
 
+class NoRight(EngineAway):
+    """The engine answers, and refuses this client what it requested; the text gives the right command."""
+
+
 class KeptProgress(Struct, frozen=True):
     """What keepers agree on, and which edition of it this is."""
 

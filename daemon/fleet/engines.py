@@ -34,6 +34,11 @@ def nats_engine(url: str, *, name: str, credentials: str, ca_file: str, clock: C
     return NatsEngine(NatsAccess(tuple(url.split(",")), name, credentials, ca_file), clock)
 
 
+def web_engine(found: RecordEngine, ca_file: str, clock: Clock) -> RecordEngine:
+    """What fetches the https sources of a record that came through `found`. It sends no token elsewhere."""
+    return found if isinstance(found, HttpsEngine) else HttpsEngine("", ca_file=ca_file, clock=clock)
+
+
 def with_feedback(found: RecordEngine) -> FeedbackEngine | None:
     """The same engine, where it takes reports."""
     return found if hasattr(found, "put_report") else None  # type: ignore[return-value]  # as its Protocol has it

@@ -37,8 +37,8 @@ class WrongBytes(Exception):
 
 
 class Fetching:
-    """One fetch. `bytes` are there, those of earlier tries included. `require_room` raises OSError where the disk has
-    none for so many more."""
+    """One fetch. `bytes` are there, those of earlier tries included. https sources are fetched from `web`, all others
+    from `engine`. `require_room` raises OSError where the disk has none for so many more."""
 
     def __init__(
         self,
@@ -49,9 +49,10 @@ class Fetching:
         *,
         max_rate: int,
         require_room: Callable[[int], None],
+        web: RecordEngine | None = None,
     ) -> None:
         self._engine, self._area, self.record, self._clock = engine, area, record, clock
-        self._max_rate, self._require_room = max_rate, require_room
+        self._web, self._max_rate, self._require_room = web or engine, max_rate, require_room
         self._write_bytes = min(WRITE_BYTES, max(LEAST_WRITE_BYTES, max_rate)) if max_rate else WRITE_BYTES
         self._began, self._came, self._checked = clock.monotonic(), 0, 0
         self.bytes = 0
@@ -141,7 +142,8 @@ class Fetching:
         return found
 
     def _chunks(self, source: str, name: str, offset: int) -> _Chunks:
-        return cast(_Chunks, self._engine.file(source, name, offset))
+        engine = self._web if source.startswith("https://") else self._engine
+        return cast(_Chunks, engine.file(source, name, offset))
 
 
 class _Chunks(AsyncIterator[bytes]):

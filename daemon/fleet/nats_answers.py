@@ -47,16 +47,20 @@ class PurgeAnswer(ServerAnswer, frozen=True):
 
 
 class StreamConfig(Struct, frozen=True):
-    """What counts of a stream's configuration; `duplicate_window` is in nanoseconds."""
+    """What counts of a stream's configuration. `duplicate_window` is in nanoseconds; without a limit `max_bytes` is
+    below 1."""
 
     allow_direct: bool = False
     allow_rollup_hdrs: bool = False
     duplicate_window: int = 0
+    max_bytes: int = -1
+    num_replicas: int = 1
 
 
 class StreamState(Struct, frozen=True):
-    """The subjects of a stream, where they were requested."""
+    """What a stream takes, and its subjects, where they were requested."""
 
+    bytes: int = 0
     subjects: dict[str, int] | None = None
 
 
@@ -70,6 +74,24 @@ class StreamAnswer(ServerAnswer, frozen=True):
     @property
     def subjects(self) -> list[str]:
         return list(self.state.subjects or ())
+
+
+class StreamText(ServerAnswer, frozen=True):
+    """A stream with its whole configuration, as it has to be sent back where one field of it changes."""
+
+    config: dict[str, Any] = {}
+
+
+class AccountLimits(Struct, frozen=True):
+    """What the streams of an account may take together; below 1: there is no limit."""
+
+    max_storage: int = -1
+
+
+class AccountAnswer(ServerAnswer, frozen=True):
+    """The account of this client."""
+
+    limits: AccountLimits = AccountLimits()
 
 
 class ObjectOptions(Struct, frozen=True):

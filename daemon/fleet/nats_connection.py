@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
@@ -25,9 +26,9 @@ from nats.protocol.parser import ErrProtocol, Parser
 
 from ...worker.shared.started import awaited
 from ..system.safe_read import open_regular
-from .engine import EngineAway, NotOffered
-from .nats_answers import ServerAnswer, decoded, shown
-from .nats_names import inbox
+from .engine import EngineAway, NoRight, NotOffered
+from .nats_answers import ServerAnswer, StreamAnswer, decoded, shown
+from .nats_names import OPERATOR, inbox
 
 CONNECT_SECONDS: Final = 10
 PING_SECONDS: Final = 20
@@ -39,6 +40,8 @@ WINDOW: Final = 8
 """So many requests of one list are under way at a time."""
 _MISSING: Final = ("404", "408")
 _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+_REMARK: Final = re.compile("eof_received\\(\\) has no effect when using ssl")
+_UNHEARD: Final = re.compile("permissions violation for subscription")
 A = TypeVar("A", bound=ServerAnswer)
 
 
@@ -62,6 +65,13 @@ class StoredMessage(Struct, frozen=True):
     sequence: int
     at: float
     data: bytes
+
+
+def _counts(line: logging.LogRecord) -> bool:
+    return not _REMARK.search(str(line.msg))
+
+
+logging.getLogger("asyncio").addFilter(_counts)  # the client leaves it to asyncio, at the end of each TLS connection
 
 
 class _BoundedParser(Parser):
@@ -90,7 +100,7 @@ class NatsConnection:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._next_server = 0
-        self._last_error, self._broken = "", False
+        self._last_error, self._broken, self._unheard = "", False, False
         self._refusals: dict[str, asyncio.Future[str]] = {}
         self.news = asyncio.Event()
 
@@ -114,7 +124,7 @@ class NatsConnection:
                 raise EngineAway(f"cannot read what the server requires: {e}") from e
             client = _TlsClient() if "tls" in options else Client()
             client._ps = _BoundedParser(client)
-            self._last_error, self._broken = "", False
+            self._last_error, self._broken, self._unheard = "", False, False
             try:
                 async with asyncio.timeout(2 * CONNECT_SECONDS):
                     await client.connect(
@@ -153,6 +163,22 @@ class NatsConnection:
             raise why(f"the server refused {subject}: {found.because}")
         return answer
 
+    async def server_release(self) -> tuple[int, int]:
+        """That of the server which answers. Raises EngineAway."""
+        found = (await self.client()).connected_server_version
+        return found.major, found.minor
+
+    async def subjects(self, stream: str, pattern: str, most: int) -> list[str]:
+        """All subjects of a stream that match. Raises EngineAway, also where there are more than `most`."""
+        found = list[str]()
+        while len(found) <= most:
+            body = {"subjects_filter": pattern, "offset": len(found)}
+            answer = await self.api(f"STREAM.INFO.{stream}", body, StreamAnswer)
+            found += answer.subjects
+            if not answer.subjects or len(found) >= answer.total:
+                return found
+        raise EngineAway(f"{stream} has more than {most} subjects like {pattern}")
+
     async def last(self, stream: str, subject: str) -> StoredMessage | None:
         """The newest message of a subject; None where there is none. Raises EngineAway."""
         async for found in self.messages(stream, [{"last_by_subj": subject}]):
@@ -188,7 +214,7 @@ class NatsConnection:
                 while given not in waiting:
                     try:
                         message = await self._answer(client, answers.next_msg(timeout=ANSWER_SECONDS), subject)
-                    except NotOffered:
+                    except (NotOffered, NoRight):
                         raise
                     except EngineAway:
                         await self._if_alive(client, stream)
@@ -226,25 +252,52 @@ class NatsConnection:
         """What comes, unless the server refuses the request meanwhile: it reports that apart from the answer."""
         refused = self._refusals.setdefault(subject.lower(), asyncio.get_running_loop().create_future())
         task = awaited(answering, "fleet request")
+        task.add_done_callback(_seen)
         try:
             waits: set[asyncio.Future[Any]] = {task, refused}
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._unheard:  # no answer will come, and a time that ran out would not be the reason
+                self._broken = True
+                raise NoRight(_not_admitted(self._access.name))
             if not task.done():
-                raise EngineAway(f"the server refused {subject}: {refused.result()}")
+                raise NoRight(f"the server refused {subject}: {refused.result()}")
             with self._ending(client, subject):
                 return task.result()
         finally:
-            task.cancel()
             self._refusals.pop(subject.lower(), None)
+            if not task.done():  # its end is awaited: the connection may be closed next
+                task.cancel()
+                await asyncio.wait({task}, timeout=1.0)
 
     async def _on_news(self, message: Msg) -> None:
         self.news.set()
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = (str(error) or type(error).__name__)[:300]
+        said = self._last_error.lower()
+        if _UNHEARD.search(said) and inbox(self._access.name).lower() in said:
+            self._unheard = True
         for subject, refused in self._refusals.items():
-            if f'"{subject}"' in self._last_error.lower() and not refused.done():
+            if (self._unheard or f'"{subject}"' in said) and not refused.done():
                 refused.set_result("this machine has no right to it")
+
+
+def _seen(task: asyncio.Future[Any]) -> None:
+    """Its error is of no interest where the request was refused meanwhile."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _not_admitted(name: str) -> str:
+    if name == OPERATOR:
+        return (
+            "the credentials are not those of an operator: --credentials needs the file that "
+            "`modelward fleet admit operator --role operator` wrote"
+        )
+    return (
+        f"the credentials are not those of {name}: fleet.name needs the name that was admitted, or the server needs "
+        f"`modelward fleet admit {name}`"
+    )
 
 
 async def _end(client: Client) -> None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from ..config.fleet_checks import MACHINE_NAME
 from ..system.clock import Clock
 from .engine import EngineAway, KeptProgress, KeptRecord, LeaseTaken, NotOffered
-from .nats_answers import MAX_CHUNK_BYTES, PurgeAnswer, ServerAnswer, StoredObject, StreamAnswer, decoded
+from .nats_answers import MAX_CHUNK_BYTES, PurgeAnswer, ServerAnswer, StoredObject, decoded
 from .nats_connection import NatsAccess, NatsConnection, StoredMessage
 from .nats_names import FLEET, LEASE, PROGRESS, RECORD, REPORTS
 from .reports import BadReport, MachineReport, ReceivedReport, decode_report, encode_report
@@ -76,7 +76,10 @@ class NatsEngine:
         await self._put(f"$KV.{REPORTS}.{report.name}", encode_report(report))
 
     async def reports(self) -> list[ReceivedReport]:
-        names, found = [name async for name in self._reporting()], list[ReceivedReport]()
+        names, found = (
+            await self.connection.subjects(f"KV_{REPORTS}", f"$KV.{REPORTS}.*", MAX_REPORTS),
+            list[ReceivedReport](),
+        )
         queries = ({"last_by_subj": name} for name in names)
         async for message in self.connection.messages(f"KV_{REPORTS}", queries):
             if message is None:
@@ -88,19 +91,6 @@ class NatsEngine:
             if message.subject == f"$KV.{REPORTS}.{report.name}":
                 found.append(ReceivedReport(report, message.at))
         return found
-
-    async def _reporting(self) -> AsyncIterator[str]:
-        """The subjects of all reports."""
-        offset = 0
-        while offset <= MAX_REPORTS:
-            body = {"subjects_filter": f"$KV.{REPORTS}.*", "offset": offset}
-            answer = await self.connection.api(f"STREAM.INFO.KV_{REPORTS}", body, StreamAnswer)
-            for subject in answer.subjects:
-                yield subject
-            offset += len(answer.subjects)
-            if not answer.subjects or offset >= answer.total:
-                return
-        raise EngineAway(f"there are more than {MAX_REPORTS} reports")
 
     async def drop_report(self, name: str) -> bool:
         if not MACHINE_NAME.fullmatch(name):  # `*` would be the reports of all

@@ -1,13 +1,12 @@
 """What an operator puts onto a NATS server: the streams of a fleet, and the files of its versions.
 
-For commands, not for the daemon. Invariants: a stream that is there is not changed, and refused when machines could
-harm one another by it; an object is replaced only by one with another content.
+For commands, not for the daemon. Invariants: of a stream that is there only the room is changed (`nats_room`), and one
+is refused when machines could harm one another by it; an object is replaced only by one with another content.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 from collections.abc import Callable, Iterable
@@ -23,10 +22,12 @@ from ..errors import Refused
 from ..units import DAY
 from .engine import EngineAway, NotOffered
 from .manifest import open_member
-from .nats_answers import ServerAnswer, StoredObject, StreamAnswer, decoded
+from .nats_answers import ServerAnswer, StreamAnswer
 from .nats_connection import NatsConnection
 from .nats_engine import MAX_REPORTS
 from .nats_names import FLEET, MODELS, REPORTS
+from .nats_objects import entry, meta
+from .nats_room import account_bytes, stored_bytes, versions_limit
 from .reports import MAX_REPORT_BYTES
 from .signature import MAX_SIGNED_BYTES
 
@@ -70,6 +71,8 @@ async def prepare(connection: NatsConnection, replicas: int = 1) -> list[str]:
             found = (await connection.api(f"STREAM.INFO.{name}", None, StreamAnswer)).config
         except NotOffered:
             config = {**_ALL, **wanted, "name": name, "num_replicas": replicas}
+            if name == f"OBJ_{MODELS}":
+                config["max_bytes"] = versions_limit(await account_bytes(connection), replicas) or -1
             await connection.api(f"STREAM.CREATE.{name}", config, ServerAnswer)
             made.append(name)
             continue
@@ -96,48 +99,28 @@ async def upload(
             if await _same(connection, into, directory, name):
                 continue
             progress(name)
-            meta = js_api.ObjectMeta(
+            about = js_api.ObjectMeta(
                 name=f"{into}/{name}", options=js_api.ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
             )
             with open_member(directory, name) as file:
-                await store.put(f"{into}/{name}", cast(BufferedIOBase, file), meta)
+                await store.put(f"{into}/{name}", cast(BufferedIOBase, file), about)
     except (nats.errors.Error, StreamError, TimeoutError) as e:
         raise EngineAway(f"cannot put the files of {directory.name} onto the server: {e}") from e
 
 
-async def tidy(connection: NatsConnection, wanted: Iterable[str]) -> int:
-    """Removes the objects of versions that no kept record wants; `wanted` are the directories of those that do."""
-    keep, removed = set(wanted), 0
-    for name in await _objects(connection):
-        if name.partition("/")[0] in keep:
-            continue
-        about = await _about(connection, name)
-        if about is not None:
-            await connection.api(f"STREAM.PURGE.OBJ_{MODELS}", {"filter": _chunks(about.nuid)}, ServerAnswer)
-        await connection.api(f"STREAM.PURGE.OBJ_{MODELS}", {"filter": _meta(name)}, ServerAnswer)
-        removed += 1
-    return removed
-
-
-async def _objects(connection: NatsConnection) -> list[str]:
-    answer = await connection.api(f"STREAM.INFO.OBJ_{MODELS}", {"subjects_filter": f"$O.{MODELS}.M.*"}, StreamAnswer)
-    names = []
-    for subject in answer.subjects:
-        try:
-            names.append(base64.urlsafe_b64decode(subject.rpartition(".")[2]).decode())
-        except (binascii.Error, UnicodeDecodeError):
-            continue  # of another program
-    return names
-
-
-async def _about(connection: NatsConnection, name: str) -> StoredObject | None:
-    found = await connection.last(f"OBJ_{MODELS}", _meta(name))
-    return decoded(found.data, StoredObject, f"the object store's entry of {name}") if found is not None else None
+async def missing_bytes(connection: NatsConnection, directory: Path, files: Iterable[str], into: str) -> int:
+    """What the files take on the server that are not there. Raises EngineAway and OSError."""
+    needed = 0
+    for name in files:
+        if not await _same(connection, into, directory, name):
+            with open_member(directory, name) as file:
+                needed += stored_bytes(os.fstat(file.fileno()).st_size)
+    return needed
 
 
 async def _same(connection: NatsConnection, into: str, directory: Path, name: str) -> bool:
     """Whether the object store has this content."""
-    about = await _about(connection, f"{into}/{name}")
+    about = await entry(connection, meta(f"{into}/{name}"))
     if about is None or about.deleted:
         return False
     hashed = hashlib.sha256()
@@ -147,11 +130,3 @@ async def _same(connection: NatsConnection, into: str, directory: Path, name: st
         while data := file.read(1 << 20):
             hashed.update(data)
     return about.digest == f"SHA-256={base64.urlsafe_b64encode(hashed.digest()).decode()}"
-
-
-def _chunks(nuid: str) -> str:
-    return f"$O.{MODELS}.C.{nuid}"
-
-
-def _meta(name: str) -> str:
-    return f"$O.{MODELS}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"

@@ -38,15 +38,31 @@ def rights(role: Role, name: str) -> dict[str, Any]:
 
 
 def with_user(text: str, role: Role, name: str, public_key: str) -> str:
-    """The file with this client, in place of one with the same inbox. Raises BadUsers."""
+    """The file with this client, in place of one with the same name. Raises BadUsers."""
+    return _written([*_others(text, name), {"nkey": public_key, "permissions": rights(role, name)}])
+
+
+def without_user(text: str, name: str) -> str:
+    """The file without this client; the same text where it has none of this name. Raises BadUsers."""
+    kept = _others(text, name)
+    return text if len(kept) == len(_users(text)) else _written(kept)
+
+
+def _written(users: list[dict[str, Any]]) -> str:
+    lines = ",\n".join(f"  {json.dumps(user)}" for user in users)
+    return f"{_HEAD}[\n{lines}\n]\n" if users else NOBODY
+
+
+def _users(text: str) -> list[dict[str, Any]]:
     try:
-        users = json.loads(text.partition("users = ")[2]) if text.strip() else []
-        kept = [user for user in users if _inbox(user) != f"{inbox(name)}.>"]
+        found: list[dict[str, Any]] = json.loads(text.partition("users = ")[2]) if text.strip() else []
+        return [user for user in found if _inbox(user)]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as e:
         raise BadUsers("it was not written by `modelward fleet admit`") from e
-    users = [*kept, {"nkey": public_key, "permissions": rights(role, name)}]
-    lines = ",\n".join(f"  {json.dumps(user)}" for user in users)
-    return f"{_HEAD}[\n{lines}\n]\n"
+
+
+def _others(text: str, name: str) -> list[dict[str, Any]]:
+    return [user for user in _users(text) if _inbox(user) != f"{inbox(name)}.>"]
 
 
 def _inbox(user: dict[str, Any]) -> str:

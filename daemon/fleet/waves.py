@@ -27,6 +27,8 @@ SEEN_SECONDS: Final = 900.0
 """A machine whose last report is older was not seen lately. The clock of the keeper may differ by as much."""
 MAX_NAMED: Final = 3
 """So many failures of a wave are named with their reason."""
+MAX_HALTED_CHARS: Final = 4000
+"""Machines choose their reasons, and a halt must not become too large to be kept."""
 
 Standing = Literal["serving", "failed", "pending", "blocked", "silent", "late"]
 
@@ -136,7 +138,7 @@ def next_step(record: FleetRecord, progress: WaveProgress, reports: Iterable[Rec
     waves = census(record, progress, reports, now)
     counts = waves[: progress.open]
     if because := _halts(record, counts):
-        return WaveStep("halt", because, replace(progress, halted=because, met_at=0.0), progress.open)
+        return WaveStep("halt", because, stopped(progress, because), progress.open)
     if record.waves[progress.open - 1].percent and not counts[-1].known and any(each.known for each in waves):
         return _passed(record, progress, counts, now)
     return _judged(record, progress, counts[-1], now)
@@ -212,5 +214,5 @@ def resumed(progress: WaveProgress) -> WaveProgress:
 
 
 def stopped(progress: WaveProgress, because: str) -> WaveProgress:
-    """An operator halts it."""
-    return replace(progress, halted=because, met_at=0.0)
+    """It halts, for this reason."""
+    return replace(progress, halted=because[:MAX_HALTED_CHARS], met_at=0.0)

@@ -387,6 +387,7 @@ def _fleet() -> Iterable[Row]:
         f"{_bytes(steady_reads.STILL_BYTES)}",
         "the rest is requested anew",
     )
+    yield "reasons of a halt", f"{waves.MAX_HALTED_CHARS:,} characters", "cut"
     yield "downloads with other bytes than promised", str(agent_planner.MAX_WRONG), "no more for this record"
     yield (
         "numbers of accepted signatures that are remembered",

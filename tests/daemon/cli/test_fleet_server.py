@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.fleet_house import KEY, OTHER_KEY, NatsServer, command, key_file
+from tests.support import eventually
 
+from modelward.daemon.fleet.engine import EngineAway
 from modelward.daemon.fleet.manifest import sign_version
+from modelward.daemon.fleet.nats_connection import NatsAccess
+from modelward.daemon.fleet.nats_engine import NatsEngine
+from modelward.daemon.system.clock import SystemClock
 from modelward.worker.shared.minisign_keys import secret_file
 
 Fleet = Callable[..., tuple[int, str]]
@@ -49,7 +56,9 @@ def progress(fleet: Fleet) -> dict[str, object]:
 
 
 def test_a_record_is_published_halted_resumed_and_taken_back(fleet: Fleet, tmp_path: Path) -> None:
-    assert fleet("status")[0] == 1  # there is none yet
+    status, printed = fleet("status")
+    assert status == 1 and printed.startswith("cannot find a fleet on the server, which answers: ")
+    assert "`modelward fleet publish` makes it" in printed
     status, printed = fleet("publish", version(tmp_path, "v1"), "--waves", "5%,100%")
     assert status == 0 and "made the stream OBJ_modelward_models" in printed and "record 1 wants v1" in printed
     status, printed = fleet("back")
@@ -87,10 +96,47 @@ def test_a_record_of_another_key_is_replaced_only_on_purpose(fleet: Fleet, tmp_p
 
 def test_what_cannot_be_is_refused_with_what_is_needed(fleet: Fleet, tmp_path: Path) -> None:
     assert fleet("publish")[0] == 2 and fleet("forget")[0] == 2
-    assert command("admit", "no name")[0] == 2
+    assert command("admit", "no name")[0] == 2 and command("expel", "no name")[0] == 2
+    for words in (("admit", "operator"), ("admit", "shop-1", "--role", "operator")):
+        assert command(*words, "--dir", tmp_path) == (
+            2, "cannot run modelward fleet admit: operator and --role operator belong together\n",
+        )  # fmt: skip
     assert command("drift", "--to", tmp_path / "record.json")[0] == 2
     status, printed = command("status", "--to", "nats://127.0.0.1:1")
     assert status == 1 and printed.startswith("cannot reach the fleet: no connection to nats://127.0.0.1:1")
     (tmp_path / "machines.conf").write_text("accounts {}")
     status, printed = command("admit", "shop-1", "--dir", tmp_path)
     assert status == 1 and "was not written by" in printed and not (tmp_path / "shop-1.nk").exists()
+
+
+def test_a_machine_that_is_expelled_reaches_nothing_and_its_name_may_be_admitted_again(
+    server: NatsServer, fleet: Fleet, tmp_path: Path
+) -> None:
+    fleet("publish", version(tmp_path, "v1"), "--sequence", 100)
+    assert server.process is not None
+    stolen = tmp_path / "stolen.nk"
+    stolen.write_bytes(server.admit("shop-1").read_bytes())
+    server.signal(signal.SIGHUP)
+
+    async def read(seed: Path) -> bytes:
+        engine = NatsEngine(NatsAccess((server.url,), "shop-1", str(seed)), SystemClock())
+        try:
+            return await engine.record()
+        except EngineAway:
+            return b""
+        finally:
+            await engine.close()
+
+    eventually(lambda: asyncio.run(read(stolen)))
+    status, printed = command("status", "--to", server.url, "--credentials", stolen)
+    assert status == 1 and printed.startswith("cannot do that on the server: the credentials are not those of an oper")
+    status, printed = command("expel", "shop-1", "--dir", server.directory)
+    assert status == 0 and "nats-server --signal reload" in printed and "modelward fleet forget shop-1" in printed
+    server.signal(signal.SIGHUP)
+    eventually(lambda: not asyncio.run(read(stolen)))
+    status, printed = command("expel", "shop-1", "--dir", server.directory)
+    assert status == 1 and "no file of users" in printed
+    again = server.admit("shop-1")
+    server.signal(signal.SIGHUP)
+    eventually(lambda: asyncio.run(read(again)))
+    assert not asyncio.run(read(stolen))

@@ -94,3 +94,9 @@ def test_an_output_that_takes_no_text_causes_no_traceback(redirection: str, enco
     assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
     if encoding == "ascii":
         assert done.stdout.startswith(b"usage:")  # a question mark for each character would help nobody
+
+
+def test_the_help_of_a_fleet_is_in_chinese_to_its_last_option(call: Call, in_chinese: None) -> None:
+    out = call("fleet", "--help").out
+    assert "如 canary,5%,25%,100%（默认 100%）" in out and "expel NAME：收回这些权限" in out
+    assert "(default" not in out and "%%" not in out

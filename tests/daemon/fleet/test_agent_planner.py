@@ -72,8 +72,7 @@ def facts(**more: Any) -> AgentFacts:
          "failed", "golden"),
         ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, OPEN, "judge_again",
          "judging", ""),
-        ({"wanted": LocalVersion(True, "rejected", "golden"), "begun": BegunRecord(6)}, WaveProgress(7, 0), "nothing",
-         "failed", "golden"),
+        ({"held": True, "begun": BegunRecord(7, 1, True)}, OPEN, "wait", "blocked", "held on this machine"),
         ({"held": True}, OPEN, "wait", "blocked", "held on this machine"),
         ({"begun": BegunRecord(7, 1, True), "serving": "v9"}, OPEN, "nothing", "drifted", "serves v9: v2 was removed"),
         ({"wanted": LocalVersion(True, "rejected", "golden")}, WaveProgress(7, 1, 2), "judge_again", "judging", ""),
@@ -92,6 +91,22 @@ def test_the_next_step(
     step = plan(record(), progress, facts(**given), NOW)
     assert (step.do, step.outcome, because in step.because) == (do, outcome, True), step.because
     assert step.begun.sequence == 7
+
+
+def test_a_version_that_failed_is_tried_once_more_when_it_is_published_again_and_its_wave_is_open() -> None:
+    failed = facts(wanted=LocalVersion(True, "rejected", "golden"), begun=BegunRecord(6, 2))
+    for wanted, progress in (
+        (record(), WaveProgress(7, 0)),
+        (record(), replace(OPEN, halted="bad")),
+        (record(hold=True), None),
+    ):
+        waits = plan(wanted, progress, failed, NOW)
+        assert (waits.outcome, waits.begun) == ("waiting", failed.begun)  # it remembers nothing that ends its try
+    for progress in (OPEN, None):
+        again = plan(record(), progress, failed, NOW)
+        assert (again.do, again.begun) == ("judge_again", BegunRecord(7))
+        over = plan(record(), progress, replace(failed, begun=again.begun), NOW)
+        assert (over.do, over.outcome, over.because) == ("nothing", "failed", "golden")
 
 
 def test_a_machine_of_no_wave_and_a_record_on_hold_do_nothing() -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.fakes.certificates import server_context
+from tests.fakes.https_site import served
 from tests.small_disk import run_on_small_disk
 from tests.support import PATIENCE_SECONDS, modules
 
 from modelward.daemon.fleet.engine import EngineAway
+from modelward.daemon.fleet.engines import web_engine
 from modelward.daemon.fleet.fetching import WRITE_BYTES, Fetching, WrongBytes
 from modelward.daemon.fleet.file_engine import FileEngine
 from modelward.daemon.fleet.manifest import manifest, sign_version
@@ -156,3 +159,20 @@ def test_a_full_disk_is_reported_and_what_came_stays(site: Path, tmp_path: Path)
     code += "\nprint(area.seen().bytes) if (area := PartArea(Path(sys.argv[1]), rename_noreplace)) else None\n"
     said, there = run_on_small_disk(root, code, size="5m").split("\n")[:2]
     assert said == "No space left on device" and 3 * WRITE_BYTES < int(there) < 5 * WRITE_BYTES
+
+
+def test_an_https_source_is_fetched_whatever_carries_the_record(site: Path, tmp_path: Path) -> None:
+    tls, authority = server_context(tmp_path)
+    area, elsewhere = PartArea(tmp_path, rename_noreplace), FileEngine(tmp_path / "without files/record.json")
+    with served(site, tls) as web:
+        for sources in ((f"{web.url}v2",), ("object:models/v2", f"{web.url}v2"), (f"{web.url}v9", f"{web.url}v2")):
+            what = replace(wanted(site), sources=sources)
+            found = web_engine(elsewhere, str(authority), SystemClock())
+            fetching = Fetching(
+                elsewhere, area, what, SystemClock(), web=found, max_rate=0, require_room=lambda count: None
+            )
+            asyncio.run(fetching.run())
+            assert area.verify(what.bytes, lambda: False).verified
+            area.discard()
+    found = web_engine(elsewhere, str(authority), SystemClock())
+    assert web_engine(found, "", SystemClock()) is found  # the one that has the token of the record's server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelward.daemon.fleet.nats_rights import BadUsers, rights, with_user
+from modelward.daemon.fleet.nats_rights import NOBODY, BadUsers, rights, with_user, without_user
 
 
 def test_a_machine_may_write_one_subject_which_is_its_own() -> None:
@@ -24,3 +24,14 @@ def test_the_file_has_each_client_once_and_no_other_file_is_changed() -> None:
     for strange in ("users = [\n{user: a}\n]", "users = [1]", "accounts {}", 'users = [{"nkey": "U"}]'):
         with pytest.raises(BadUsers):
             with_user(strange, "machine", "shop-1", "UA")
+
+
+def test_a_client_that_is_expelled_is_in_no_file_and_the_others_stay() -> None:
+    one = with_user("", "machine", "shop-1", "UA")
+    two = with_user(one, "machine", "shop-10", "UB")
+    assert without_user(two, "shop-10") == one
+    assert without_user(one, "shop-1") == NOBODY
+    for text in ("", NOBODY, two):
+        assert without_user(text, "shop-2") == text
+    with pytest.raises(BadUsers):
+        without_user("accounts {}", "shop-1")

@@ -84,3 +84,23 @@ def test_a_version_is_never_renamed_over_another_one(area: PartArea, tmp_path: P
 def test_no_name_leads_out_of_it(area: PartArea, name: str) -> None:
     with pytest.raises(OSError):
         area.write(name, 0, b"x", last=True)
+
+
+def test_a_link_or_a_file_under_its_name_is_removed_and_never_entered(area: PartArea, tmp_path: Path) -> None:
+    elsewhere, place = tmp_path / "elsewhere", tmp_path / FLEET_PART
+    place.rename(elsewhere)
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    place.symlink_to(elsewhere)
+    assert area.seen() is None and area.size("model.onnx") == 0
+    for forbidden in (
+        lambda: area.write("model.onnx", 0, b"x", last=True),
+        lambda: area.verify(BYTES, never),
+        lambda: area.rename_in("v2"),
+    ):
+        with pytest.raises(FileNotFoundError):
+            forbidden()
+    assert area.begin(SHA256, 1).bytes == 0 and not place.is_symlink()
+    area.discard()
+    place.write_bytes(b"a file")
+    assert area.begin(SHA256, 1).bytes == 0
+    assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before

@@ -40,6 +40,7 @@ def test_the_pauses_before_a_wave_are_signed_and_bind() -> None:
 
 WRONG: list[dict[str, Any]] = [
     {"sequence": 0}, {"sequence": 2**53}, {"issued": "now"}, {"expires": "2026-12-01T06:00:00Z"},
+    {"expires": "2026-12-01T06:10:59Z"},  # its last wave would open after its end
     {"expires": "2099-01-01T00:00:00Z"}, {"not_before": "2027-01-01T00:00:00Z"}, {"version": "../v2"},
     {"version": ".v2"}, {"version": ""}, {"manifest_sha256": "AB" * 32}, {"manifest_sha256": ""}, {"bytes": 0},
     {"bytes": 2**45}, {"sources": ()}, {"sources": ("a",) * 9}, {"sources": ("http://a/",)}, {"sources": ("/etc",)},

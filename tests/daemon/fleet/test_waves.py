@@ -14,6 +14,7 @@ from modelward.daemon.fleet.membership import FleetMachine, place, wave_of
 from modelward.daemon.fleet.record import FleetWave
 from modelward.daemon.fleet.reports import MachineReport, ReceivedReport
 from modelward.daemon.fleet.waves import (
+    MAX_HALTED_CHARS,
     SEEN_SECONDS,
     WaveProgress,
     WaveStep,
@@ -165,3 +166,31 @@ def test_machines_of_no_wave_are_not_counted() -> None:
     one = (FleetWave(labels=("canary",)),)
     counts = census(record(waves=one), OPEN, [report(CANARY, "serving"), report(LOW[0], "failed")], NOW)
     assert [(each.serving, each.counted) for each in counts] == [(1, 1)]
+
+
+def test_a_share_that_holds_nobody_is_passed_and_labels_that_nobody_has_are_not() -> None:
+    empty = (FleetWave(labels=("canary",)), FleetWave(percent=0.01), FleetWave(percent=100.0))
+    canary, other = report(CANARY, "serving"), report(HIGH[0], "waiting")
+    passed = step(WaveProgress(7, 2), canary, other, waves=empty)
+    assert (passed.do, passed.wave, passed.because) == ("open", 3, "wave 2 holds no machine of its own")
+    assert step(WaveProgress(7, 2), waves=empty).do == "wait"  # nobody has ever reported
+    assert step(WaveProgress(7, 2), report(CANARY, "failed"), other, waves=empty).do == "halt"
+    late = step(WaveProgress(7, 2), canary, report(LOW[0], "waiting", 1e6), waves=(empty[0], FleetWave(percent=99.0)))
+    assert late.do == "wait"  # it is in that share, and was not seen lately
+    labels = (empty[0], FleetWave(labels=("lab",)), empty[2])
+    assert step(WaveProgress(7, 2), canary, other, waves=labels).do == "wait"
+    paused = (empty[0], FleetWave(percent=0.01, pause=86_400), empty[2])
+    assert step(WaveProgress(7, 2), canary, other, waves=paused).until == ISSUED + 86_400
+    last = (empty[0], FleetWave(percent=0.01))
+    assert step(WaveProgress(7, 2), canary, waves=last).do == "done"
+
+
+def test_a_halt_is_never_too_large_to_be_kept() -> None:
+    loud = [report(replace_name(CANARY, n), "failed", because="\x01" * 600) for n in range(3)]
+    halted = step(WaveProgress(7, 1), *loud).progress.halted
+    assert halted.startswith("3 machines failed") and len(halted) <= MAX_HALTED_CHARS
+    assert len(stopped(OPEN, "x" * 10_000).halted) == MAX_HALTED_CHARS
+
+
+def replace_name(machine: FleetMachine, number: int) -> FleetMachine:
+    return replace(machine, name=f"{machine.name}{number}" + "x" * 240)
