@@ -10,6 +10,7 @@ import compileall
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Programs under test find their modules compiled, whatever the environment of the person who runs the tests: compiling
 # takes as much processor time as all else that a daemon does until it serves.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Programs under test end as at a terminal, also in a run that was begun with nohup or in the background.
+for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
+if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # Commands in the tests answer in English, whatever the language of the person who runs them.
 os.environ["LC_ALL"] = "C.UTF-8"

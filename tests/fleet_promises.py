@@ -6,6 +6,7 @@ Each test leaves all machines serving. No request fails on any machine in any of
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from tests.daemon.fleet.records import record
@@ -87,12 +88,16 @@ def test_a_full_disk_ends_a_fetch_and_it_goes_on_when_there_is_room(fleet: Fleet
     if fleet.disk is None:
         pytest.skip("needs root to mount a small disk")
     house, before = fleet.houses[FULL], fleet.serving(FULL)
+    part = Path(fleet.disk.inside(""), ".fleet-part/files/filler.bin")
     fleet.change(FULL, fleet=SLOW)
     with asked(fleet.machines):
         name = fleet.published("full", filler=FETCH_BYTES)
-        eventually(lambda: fleet_of(house)["fetched_bytes"] > 0)
-        fleet.change(FULL, fleet=SLOW | {"poll": "1h"})  # or it might find the disk full before a write does
-        eventually(lambda: fleet_of(house)["fetched_bytes"] > 100 * KIB)
+        eventually(part.exists)
+        house.kill()
+        house.configure(fleet=SLOW | {"poll": "1h"})  # or it might find the disk full before a write does
+        size = part.stat().st_size
+        house.start()
+        eventually(lambda: part.stat().st_size > size + 100 * KIB)
         ballast = fleet.disk.fill()
         eventually(lambda: fleet_of(house)["outcome"] == "blocked")
         assert f"no room for {name}" in fleet_of(house)["because"]
