@@ -25,13 +25,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # takes as much processor time as all else that a daemon does until it serves.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Programs under test end as at a terminal, also in a run that was begun with nohup or in the background.
-for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
-    if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, _usual)
-if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-
 # Commands in the tests answer in English, whatever the language of the person who runs them.
 os.environ["LC_ALL"] = "C.UTF-8"
 
@@ -41,6 +34,13 @@ from tests.examples import DEEP, examples
 from tests.good_versions import SHARED
 
 sys.dont_write_bytecode = False
+
+# Programs under test end as at a terminal, also in a run that was begun with nohup or in the background.
+for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
+if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # While tests are collected next to nothing becomes garbage, and each look for some costs more than the one before.
 gc.disable()
