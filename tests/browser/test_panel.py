@@ -77,7 +77,10 @@ def test_a_probe_that_fails_and_a_heartbeat_that_is_not_delivered_are_seen(panel
 
 @pytest.mark.parametrize(
     ("lang", "says"),
-    [("en", ("is served", "Record 7 wants v2.0", "1 of 2 machines of wave 1 serve it")), ("zh-CN", ("记录 7", "v2.0"))],
+    [
+        ("en", ("is served", "Record 7 wants v2.0", "1 of 2 machines of wave 1 serves v2.0")),
+        ("zh-CN", ("记录 7", "v2.0")),
+    ],
 )
 def test_the_fleet_is_seen_where_there_is_one(
     panel: RunningPanel, browser: Open, lang: str, says: tuple[str, ...]
@@ -91,12 +94,14 @@ def test_the_fleet_is_seen_where_there_is_one(
             "bytes": 1 << 20, "waves": 2, "hold": False,
         },
         "rollout": {
-            "state": "wait", "because": "1 of 2 machines of wave 1 serve it; 1 on the way", "waves": [wave],
+            "state": "wait", "because": "1 of 2 machines of wave 1 serves v2.0; 1 on the way", "waves": [wave],
         },
     }  # fmt: skip
     page = opened(browser, panel, lang=lang)
     page.reads("#fleet", "shop-17", *says)
     assert len(page.all("#fleet tbody tr")) == 1
+    hidden = "const box = document.querySelector('#fleet .scroll'); return box.scrollWidth - box.clientWidth"
+    assert page.run(hidden) == 0
     panel.admin.fleet_seen = {"server": ""}
     eventually(lambda: not page.all("#fleet")[0].is_displayed())
 
