@@ -18,6 +18,7 @@ from tests.browser.states import (
     moment,
     probed,
     rollout,
+    worker,
 )
 from tests.fakes.admin_interface import RunningPanel, running_panel
 from tests.support import eventually
@@ -57,6 +58,17 @@ def test_shows_everything_at_a_glance(panel: RunningPanel, browser: Open) -> Non
     page.reads("#logs", "request failed", "status=500", EVIL)
     assert len(page.all("canvas")) == 5
     assert page.driver.title == "sensevoice-v1.0 · modelward"
+
+
+def test_a_worker_without_answers_of_its_version_has_no_latency(panel: RunningPanel, browser: Open) -> None:
+    panel.admin.registry = {"workers": [worker("w1", p95_seconds=0.0)]}
+    page = opened(browser, panel)
+    page.reads("#service tbody tr", "18,234", "–")
+
+
+def test_names_in_a_row_are_joined_as_the_language_does_it(panel: RunningPanel, browser: Open) -> None:
+    opened(browser, panel).reads("#upkeep", "of 64GiB: versions, logs")
+    opened(browser, panel, lang="zh-CN").reads("#upkeep", "版本、日志")
 
 
 def test_a_probe_that_fails_and_a_heartbeat_that_is_not_delivered_are_seen(panel: RunningPanel, browser: Open) -> None:
