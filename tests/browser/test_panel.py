@@ -91,7 +91,7 @@ def test_a_probe_that_fails_and_a_heartbeat_that_is_not_delivered_are_seen(panel
     ("lang", "says"),
     [
         ("en", ("is served", "Record 7 wants v2.0", "1 of 2 machines of wave 1 serves v2.0")),
-        ("zh-CN", ("记录 7", "v2.0")),
+        ("zh-CN", ("记录 7", "v2.0", "连接被拒绝", "1 台服务 v2.0")),
     ],
 )
 def test_the_fleet_is_seen_where_there_is_one(
@@ -101,6 +101,7 @@ def test_the_fleet_is_seen_where_there_is_one(
     panel.admin.fleet_seen = {
         "server": "nats://fleet.example.org:4222", "machine": "shop-17", "wave": 1, "outcome": "judging",
         "because": "v2.0 is served" if lang == "en" else "v2.0",
+        "away_seconds": 5.0, "away": "no connection to nats://fleet.example.org:4222: Connection refused",
         "record": {
             "sequence": 7, "version": "v2.0", "issued": "2026-12-01T00:00:00Z", "expires": "2027-01-01T00:00:00Z",
             "bytes": 1 << 20, "waves": 2, "hold": False,
