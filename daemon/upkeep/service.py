@@ -127,12 +127,24 @@ class Upkeep:
         self._packing = Packing(lambda reopened: self._rotator.compress(log_sets(self._config()), reopened=reopened))
 
     async def aside(self, work: Callable[[], T]) -> T:
-        """Runs one of the synchronous methods below on upkeep's thread: `await upkeep.aside(upkeep.rotate)`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        """Runs one of the synchronous methods below on upkeep's thread: `await upkeep.aside(upkeep.rotate)`.
+
+        Raises Refused after the end.
+        """
+        return await self._on(self._thread, work)
 
     async def reading(self, work: Callable[[], T]) -> T:
         """The same for `logs` and `tail`, on a thread that rotation does not use."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+        return await self._on(self._reading, work)
+
+    async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        try:
+            waiting = asyncio.get_running_loop().run_in_executor(thread, work)
+        except RuntimeError as e:  # a request that came while the daemon ends
+            if not self._stop.is_set():
+                raise
+            raise Refused("cannot do that: the daemon is ending; nothing was changed") from e
+        return await waiting
 
     def read_later(self, work: Callable[[], None]) -> None:
         """Runs this on the same thread after what it runs now, and does not wait. Raises RuntimeError after the end."""

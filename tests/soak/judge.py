@@ -30,8 +30,12 @@ def _some(what: Iterable[object]) -> str:
 
 
 def in_flight(request: Request, kills: Sequence[Kill]) -> bool:
-    """Whether a killed worker held the connection of this request while it ran."""
-    return any(request.port in k.ports and request.began <= k.ended and request.ended >= k.began for k in kills)
+    """Whether a killed worker held the connection of this request.
+
+    A client that keeps its connection may learn of the death by its next request.
+    """
+    late = LAST_ANSWER_SECONDS if request.kept_alive else 0.0
+    return any(request.port in k.ports and request.began <= k.ended + late and request.ended >= k.began for k in kills)
 
 
 def _just_before(request: Request, kills: Sequence[Kill]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ def test_a_request_in_flight_in_a_killed_worker_is_excused_and_no_other() -> Non
     assert judge.failures([asked(status=0)], [KILL]) == []
     assert judge.failures([asked(status=0, port=8)], [KILL]) != []
     assert judge.failures([asked(status=0, began=11.0)], [KILL]) != []
+    soon = Request("soak-0-1", 10.3, 10.31, 7, True, 0, "", "")  # a kept connection: the client learns of the death now
+    assert judge.failures([soon], [KILL]) == []
+    assert judge.failures([replace(soon, kept_alive=False)], [KILL]) != []
     assert judge.failures([asked(status=503)], [KILL]) != []
 
 

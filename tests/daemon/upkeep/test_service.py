@@ -18,7 +18,7 @@ from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.answers.disk import DeletedOpen, SpaceAmount
 from modelward.daemon.config.load import Config, parse
-from modelward.daemon.errors import NotKnown
+from modelward.daemon.errors import NotKnown, Refused
 from modelward.daemon.system import processes
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.disk.precheck import glance
@@ -184,6 +184,13 @@ def test_rotates_tells_and_compresses_in_turn(house: House) -> None:
     assert not house.upkeep.rotate().tell_writers
     house.upkeep.compress(reopened=True)
     assert len(list(log.parent.glob("access.log.*.gz"))) == 1
+
+
+def test_a_request_that_comes_while_the_daemon_ends_is_refused_in_words(house: House) -> None:
+    house.upkeep.close()
+    for method in (house.upkeep.aside, house.upkeep.reading):
+        with pytest.raises(Refused, match="the daemon is ending; nothing was changed"):
+            asyncio.run(method(house.upkeep.rotate))
 
 
 def test_one_log_can_be_rotated_by_its_short_name(house: House) -> None:
