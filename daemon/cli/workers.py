@@ -60,7 +60,7 @@ def row(worker: WorkerReport) -> list[Cell]:
         (label(state), _COLOURS.get(state, "")),
         clean(worker.serving) or "-",
         *map(str, (worker.inflight, worker.requests, worker.errors)),
-        span(worker.p95_seconds),
+        span(worker.p95_seconds) if worker.p95_seconds else "-",
         size(worker.rss_bytes),
         label("attached") if worker.attached else clean(worker.because or ""),
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
@@ -273,7 +274,7 @@ class NatsConnection:
         self.news.set()
 
     async def _on_error(self, error: Exception) -> None:
-        self._last_error = (str(error) or type(error).__name__)[:300]
+        self._last_error = _why(error) if isinstance(error, OSError) else (str(error) or type(error).__name__)[:300]
         said = self._last_error.lower()
         if _UNHEARD.search(said) and inbox(self._access.name).lower() in said:
             self._unheard = True
@@ -361,4 +362,6 @@ def _why(error: BaseException) -> str:
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_SECONDS} s"
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's own text repeats the address
     return getattr(error, "strerror", None) or str(error)[:300] or type(error).__name__

@@ -150,7 +150,9 @@ def _passed(record: FleetRecord, progress: WaveProgress, counts: list[WaveCount]
     because = f"wave {number} holds no machine of its own"
     if number == len(record.waves):
         if any(each.pending for each in counts):
-            return WaveStep("wait", _waits_for(number, counts[-1]), replace(progress, met_at=0.0), number)
+            return WaveStep(
+                "wait", _waits_for(record.version, number, counts[-1]), replace(progress, met_at=0.0), number
+            )
         return WaveStep("done", because, replace(progress, done=True, met_at=progress.met_at or now), number)
     if now < (until := record.earliest(number)):
         return WaveStep("wait", because, progress, number, until)
@@ -178,8 +180,8 @@ def _judged(record: FleetRecord, progress: WaveProgress, own: WaveCount, now: fl
     last = number == len(record.waves)
     short = own.serving * 100 < wave.success_percent * own.counted
     if own.serving == 0 or short or (last and own.pending):
-        return WaveStep("wait", _waits_for(number, own), replace(progress, met_at=0.0), number)
-    serve = f"{own.serving} of {count(own.counted, 'machine')} of wave {number} serve {record.version}"
+        return WaveStep("wait", _waits_for(record.version, number, own), replace(progress, met_at=0.0), number)
+    serve = _serve(record.version, number, own)
     if last:
         late = f"; {count(own.late, 'machine')} not seen lately will follow" if own.late else ""
         return WaveStep("done", f"{serve}{late}", replace(progress, done=True, met_at=progress.met_at or now), number)
@@ -195,7 +197,7 @@ def _opened(record: FleetRecord, progress: WaveProgress, because: str) -> WaveSt
     return WaveStep("open", because, replace(progress, open=progress.open + 1, met_at=0.0), progress.open + 1)
 
 
-def _waits_for(number: int, own: WaveCount) -> str:
+def _waits_for(version: str, number: int, own: WaveCount) -> str:
     if own.counted == 0:
         return f"no machine of wave {number} was seen lately: nothing is known, and nothing opens"
     parts = [
@@ -205,7 +207,14 @@ def _waits_for(number: int, own: WaveCount) -> str:
         f"{own.failed} failed" if own.failed else "",
     ]
     named = ", ".join(filter(None, parts))
-    return f"{own.serving} of {count(own.counted, 'machine')} of wave {number} serve it; {named}"
+    return f"{_serve(version, number, own)}; {named}"
+
+
+def _serve(version: str, number: int, own: WaveCount) -> str:
+    machines = count(own.counted, "machine")
+    if own.serving == 1:
+        return f"1 of {machines} of wave {number} serves {version}"
+    return f"{own.serving} of {machines} of wave {number} serve {version}"
 
 
 def resumed(progress: WaveProgress) -> WaveProgress:

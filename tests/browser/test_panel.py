@@ -18,6 +18,7 @@ from tests.browser.states import (
     moment,
     probed,
     rollout,
+    worker,
 )
 from tests.fakes.admin_interface import RunningPanel, running_panel
 from tests.support import eventually
@@ -59,6 +60,17 @@ def test_shows_everything_at_a_glance(panel: RunningPanel, browser: Open) -> Non
     assert page.driver.title == "sensevoice-v1.0 · modelward"
 
 
+def test_a_worker_without_answers_of_its_version_has_no_latency(panel: RunningPanel, browser: Open) -> None:
+    panel.admin.registry = {"workers": [worker("w1", p95_seconds=0.0)]}
+    page = opened(browser, panel)
+    page.reads("#service tbody tr", "18,234", "–")
+
+
+def test_names_in_a_row_are_joined_as_the_language_does_it(panel: RunningPanel, browser: Open) -> None:
+    opened(browser, panel).reads("#upkeep", "of 64GiB: versions, logs")
+    opened(browser, panel, lang="zh-CN").reads("#upkeep", "版本、日志")
+
+
 def test_a_probe_that_fails_and_a_heartbeat_that_is_not_delivered_are_seen(panel: RunningPanel, browser: Open) -> None:
     because = "en.wav was heard as 'x', not 'hello world' (error rate 1.00, at most 0.30)"
     panel.admin.state |= {
@@ -77,7 +89,10 @@ def test_a_probe_that_fails_and_a_heartbeat_that_is_not_delivered_are_seen(panel
 
 @pytest.mark.parametrize(
     ("lang", "says"),
-    [("en", ("is served", "Record 7 wants v2.0", "1 of 2 machines of wave 1 serve it")), ("zh-CN", ("记录 7", "v2.0"))],
+    [
+        ("en", ("is served", "Record 7 wants v2.0", "1 of 2 machines of wave 1 serves v2.0")),
+        ("zh-CN", ("记录 7", "v2.0", "连接被拒绝", "1 台服务 v2.0")),
+    ],
 )
 def test_the_fleet_is_seen_where_there_is_one(
     panel: RunningPanel, browser: Open, lang: str, says: tuple[str, ...]
@@ -86,17 +101,20 @@ def test_the_fleet_is_seen_where_there_is_one(
     panel.admin.fleet_seen = {
         "server": "nats://fleet.example.org:4222", "machine": "shop-17", "wave": 1, "outcome": "judging",
         "because": "v2.0 is served" if lang == "en" else "v2.0",
+        "away_seconds": 5.0, "away": "no connection to nats://fleet.example.org:4222: Connection refused",
         "record": {
             "sequence": 7, "version": "v2.0", "issued": "2026-12-01T00:00:00Z", "expires": "2027-01-01T00:00:00Z",
             "bytes": 1 << 20, "waves": 2, "hold": False,
         },
         "rollout": {
-            "state": "wait", "because": "1 of 2 machines of wave 1 serve it; 1 on the way", "waves": [wave],
+            "state": "wait", "because": "1 of 2 machines of wave 1 serves v2.0; 1 on the way", "waves": [wave],
         },
     }  # fmt: skip
     page = opened(browser, panel, lang=lang)
     page.reads("#fleet", "shop-17", *says)
     assert len(page.all("#fleet tbody tr")) == 1
+    hidden = "const box = document.querySelector('#fleet .scroll'); return box.scrollWidth - box.clientWidth"
+    assert page.run(hidden) == 0
     panel.admin.fleet_seen = {"server": ""}
     eventually(lambda: not page.all("#fleet")[0].is_displayed())
 

@@ -11,9 +11,9 @@ export function card(id, title, { tools = [], wide = '' } = {}, ...children) {
 }
 
 const TONES = {
-  good: ['uploaded', 'passed', 'delivered', 'accepted', 'ready', 'serving', 'done', 'moved', 'resolved', 'activated', 'alert-resolved'],
+  good: ['uploaded', 'passed', 'delivered', 'accepted', 'ready', 'serving', 'done', 'moved', 'resolved', 'activated', 'alert-resolved', 'fleet-done'],
   busy: ['validating', 'settling', 'seen', 'loading', 'preparing', 'prepared', 'committing', 'baking', 'pending', 'starting', 'retiring', 'watching', 'fetching', 'judging'],
-  bad: ['rejected', 'failed', 'refused', 'firing', 'critical', 'blocked', 'rollout-failed', 'worker-ended', 'alert-firing', 'complaint', 'config-refused'],
+  bad: ['rejected', 'failed', 'refused', 'firing', 'critical', 'blocked', 'rollout-failed', 'worker-ended', 'alert-firing', 'complaint', 'config-refused', 'fleet-refused', 'fleet-halt'],
   warn: ['held', 'warning', 'no data', 'link-restored', 'drifted', 'silent', 'late', 'idle', 'waiting'],
 };
 

@@ -39,6 +39,11 @@ export function t(key, values = {}) {
   return word.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
+/** Names in a row. */
+export function joined(names) {
+  return names.join(tag === 'zh' ? '、' : ', ');
+}
+
 /** The word for a state or kind that the daemon names, or the daemon's own word. */
 export function word(group, name) {
   return words[`${group}.${name}`] ?? name;

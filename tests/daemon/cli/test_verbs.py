@@ -114,6 +114,13 @@ def test_json_is_the_daemons_own_untouched(ask: Call, admin: FakeAdmin, verb: st
     assert ask(verb, "--json").out == raw + "\n"
 
 
+def test_workers_shows_no_latency_before_there_are_answers_of_the_version(ask: Call, admin: FakeAdmin) -> None:
+    admin.reply("GET", "/v1/workers", {"workers": [WORKER, WORKER | {"p95_seconds": 0.0}]})
+    _, answered, without = ask("workers").out.splitlines()
+    assert "32ms" in answered.split()
+    assert without.split()[:9] == ["w0", "77", "serving", "asr-v1.1", "1", "10", "0", "-", "51MiB"]
+
+
 def test_versions_shows_what_is_ignored_for_its_name(ask: Call, admin: FakeAdmin) -> None:
     ignored = [{"name": "-v9\x1b", "because": "its name begins with -, which commands take for an option"}]
     for versions in ([], VERSIONS):

@@ -6,9 +6,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from modelward.daemon.fleet.waves import WaveStep
 from modelward.daemon.panel.server import page_files
 from modelward.daemon.workers.rollout_planner import Stage
 
@@ -78,7 +80,9 @@ def test_every_file_is_served_and_every_file_that_is_named_is_there() -> None:
 
 def test_each_kind_of_event_and_each_stage_of_a_rollout_has_its_word() -> None:
     source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "daemon").rglob("*.py"))
-    kinds, steps = re.findall(r'\bnote[(,]\s*"([\w-]+)"', source), re.findall(r'_step\(rollout, "([\w ]+)"', source)
+    kinds = re.findall(r'\b(?:note|self\.record)[(,]\s*"([\w-]+)"', source)
+    kinds += [f"fleet-{do}" for do in get_args(get_type_hints(WaveStep)["do"]) if do != "wait"]
+    steps = re.findall(r'_step\(rollout, "([\w ]+)"', source)
     words = {f"history.{kind}" for kind in kinds} | {f"step.{step}" for step in steps}
     words |= {f"stage.{stage}" for stage in Stage}
     assert len(kinds) > 20 and len(steps) > 4

@@ -20,7 +20,7 @@ MAX_TAGS: Final = 20
 MAX_NODES: Final = 100_000
 TEXT_FIELDS: Final = frozenset(
     {"because", "message", "problem", "rejected", "note", "refused", "shortfall", "held_because", "waiting"}
-    | {"off", "failed_because"}
+    | {"off", "failed_because", "away"}
     | {"confinement", "compiling", "unavailable", "trouble", "mistakes", "warnings"}
 )
 """The fields of a JSON answer that hold sentences. All others hold names, words of the interface and figures."""

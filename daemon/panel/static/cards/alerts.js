@@ -4,7 +4,7 @@ import { badge, card, setBadge } from '../card.js';
 import { button } from '../act.js';
 import { h, keyed, mark, say } from '../dom.js';
 import * as f from '../format.js';
-import { t } from '../i18n.js';
+import { joined, t } from '../i18n.js';
 import { now, watch } from '../live.js';
 import { heartbeat } from './outside.js';
 
@@ -102,7 +102,7 @@ function openWindow() {
   return {
     element: h('li', {}, text),
     update(entry) {
-      const what = entry.alerts.length ? entry.alerts.join(', ') : t('alerts.all');
+      const what = entry.alerts.length ? joined(entry.alerts) : t('alerts.all');
       say(text, t(entry.critical ? 'alerts.window' : 'alerts.window_passes', { because: entry.because, name: what, until: f.clock(entry.until) }));
     },
   };

@@ -29,7 +29,7 @@ export function fleet() {
   const trouble = h('p', { class: 'bad-text' });
   const progress = h('p');
   const waves = table(t('fleet.waves'), [[t('fleet.wave'), 'number'], [t('fleet.state'), ''], ...STANDINGS.map((each) => [t(`fleet.${each}`), 'number'])]);
-  const section = card('fleet', t('fleet.title'), { wide: 'third' }, h('div', { class: 'row' }, name, outcome), because, wanted, trouble, progress, waves.element);
+  const section = card('fleet', t('fleet.title'), {}, h('div', { class: 'row' }, name, outcome), because, wanted, trouble, progress, waves.element);
   section.hidden = true;
   watch(['fleet'], ({ fleet: found }) => {
     section.hidden = !found?.server;

@@ -36,7 +36,7 @@ function row(first) {
       say(figures.errors, f.count(worker.errors));
       figures.errors.className = worker.errors ? 'bad-text' : '';
       say(figures.inflight, f.count(worker.inflight));
-      say(figures.p95, worker.requests ? f.span(worker.p95_seconds) : f.NONE);
+      say(figures.p95, worker.p95_seconds ? f.span(worker.p95_seconds) : f.NONE);
       say(figures.memory, worker.rss_bytes ? f.bytes(worker.rss_bytes) : f.NONE);
       say(figures.pid, worker.pid ?? f.NONE);
     },

@@ -5,7 +5,7 @@ import { post } from '../api.js';
 import { card, cell, table } from '../card.js';
 import { h, keyed, say } from '../dom.js';
 import * as f from '../format.js';
-import { t, word } from '../i18n.js';
+import { joined, t, word } from '../i18n.js';
 import { count, keepCounting, onSpace } from '../space.js';
 
 const MAX_SHOWN = 500;
@@ -98,7 +98,7 @@ export function upkeep() {
     const found = answer.data.classes ?? [];
     const most = Math.max(1, ...found.map((each) => each.bytes));
     keyed(classes.body, found.map((each) => ({ ...each, share: each.bytes / most })), (each) => each.class, classRow);
-    say(disks, (answer.data.disks ?? []).map((d) => t('disk.free', { free: f.bytes(d.free_bytes), total: f.bytes(d.total_bytes), classes: d.classes.map((name) => word('class', name)).join(', ') })).join(' · '));
+    say(disks, (answer.data.disks ?? []).map((d) => t('disk.free', { free: f.bytes(d.free_bytes), total: f.bytes(d.total_bytes), classes: joined(d.classes.map((name) => word('class', name))) })).join(' · '));
     const entries = found.flatMap((each) => (each.largest ?? []).map((e) => ({ ...e, class: each.class }))).sort((a, b) => b.bytes - a.bytes).slice(0, 10);
     largestBox.hidden = entries.length === 0;
     largest.replaceChildren(...entries.map((e) => h('li', {}, h('span', { class: 'number mono' }, f.bytes(e.bytes)), h('span', { class: 'kind' }, word('class', e.class)), h('span', { class: 'mono grow' }, e.path))));

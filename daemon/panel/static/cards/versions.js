@@ -4,7 +4,7 @@ import { button } from '../act.js';
 import { badge, card, cell, setBadge, table } from '../card.js';
 import { h, keyed, mark, say } from '../dom.js';
 import * as f from '../format.js';
-import { t, word } from '../i18n.js';
+import { joined, t, word } from '../i18n.js';
 import { now, watch } from '../live.js';
 import { uploads } from './uploads.js';
 
@@ -114,7 +114,7 @@ function row(first) {
       doing.update(version);
       more.replaceChildren(
         h('p', {}, h('span', { class: 'kind' }, t('versions.digest')), ' ', h('span', { class: 'mono' }, version.digest || f.NONE)),
-        ...(version.serving?.length ? [h('p', {}, h('span', { class: 'kind' }, t('versions.served_by')), ' ', version.serving.join(', '))] : []),
+        ...(version.serving?.length ? [h('p', {}, h('span', { class: 'kind' }, t('versions.served_by')), ' ', joined(version.serving))] : []),
         ...(version.held_because ? [h('p', {}, h('span', { class: 'kind' }, t('versions.held')), ' ', version.held_because)] : []),
         ...(version.unchosen_because ? [h('p', {}, h('span', { class: 'kind' }, t('versions.unchosen')), ' ', version.unchosen_because)] : []),
         ...[compiled(version.compiled)].filter(Boolean),
