@@ -185,7 +185,7 @@ def test_a_version_that_fails_one_request_in_ten_is_taken_back_by_its_bake(town:
     )
     print(f"{outcome.served} answered, {len(outcome.load.failures)} failed: {outcome.because}")
     _rejected_by_its_rollout(outcome)
-    # The canary alone served it, unless the machine is so busy that none of the few requests of the bake was one in ten.
+    # The canary alone served it, unless a busy machine answered so few in the bake that none of them was one in ten.
     assert outcome.links == {OLD} or outcome.served < 200
     assert "requests failed (" in outcome.because
     assert "on the old version, at most 2.0% more" in outcome.because
