@@ -198,7 +198,7 @@ def test_a_file_is_read_from_any_byte(server: NatsServer, tmp_path: Path, beside
             await asyncio.gather(
                 *(nats_publisher.upload(connection, tmp_path, [name], into, sent.append) for name in "ab")
             )
-        assert sent == (["a"] if beside else ["a", "b"])
+        assert sorted(sent) == (["a"] if beside else ["a", "b"])
         machine, source = clients["shop-1"], f"object:{MODELS}/{into}"
         for offset in (0, 1, 131_071, 131_072, 400_000, len(DATA) - 1):
             assert b"".join([data async for data in machine.file(source, "a", offset)]) == DATA[offset:]
