@@ -177,16 +177,22 @@ def test_three_times_slower_is_over_the_budget_with_both_times_told(town: House)
 def test_a_version_that_fails_one_request_in_ten_is_taken_back_by_its_bake(town: House) -> None:
     samples, turns = _samples(), itertools.count()
     variants = [_scaled(samples, 0.5 + 0.005 * i) for i in range(100)]
-    outcome = _suffer(
-        town,
-        broken_version(town.models, "fails_one_in_ten", ".dtmf-v2.3"),
-        audio=lambda: variants[next(turns) % len(variants)],
-        keep_alive=False,
-    )
+    # So long that one in ten is met however few requests a busy machine answers; the first one ends it.
+    town.configure(rollout={**town.settings["rollout"], "bake": PATIENCE_SECONDS})
+    assert town.cli("reload").returncode == 0
+    try:
+        outcome = _suffer(
+            town,
+            broken_version(town.models, "fails_one_in_ten", ".dtmf-v2.3"),
+            audio=lambda: variants[next(turns) % len(variants)],
+            keep_alive=False,
+        )
+    finally:
+        town.configure()
+        assert town.cli("reload").returncode == 0
     print(f"{outcome.served} answered, {len(outcome.load.failures)} failed: {outcome.because}")
     _rejected_by_its_rollout(outcome)
-    # The canary alone served it, unless a busy machine answered so few in the bake that none of them was one in ten.
-    assert outcome.links == {OLD} or outcome.served < 200
+    assert outcome.links == {OLD}  # the canary alone served it
     assert "requests failed (" in outcome.because
     assert "on the old version, at most 2.0% more" in outcome.because
     assert set(outcome.load.refused) == {(500, "dtmf-v2.3")}
